@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package limits holds the numeric bounds that parsers, verifiers and the
+// fabric share, so that no two of them disagree about what is too large.
+package limits
+
+import "time"
+
+// Evidence bounds one composite message. A zero field is not "unlimited":
+// use Default and change what must differ.
+type Evidence struct {
+	// Composite is the size of the whole message in bytes.
+	Composite int
+	// Leaf is the size of one decoded leaf value in bytes.
+	Leaf int
+	// Depth counts nested collections and embedded CMWs; the root is 0 (D-11).
+	Depth int
+	// Leaves is the number of leaves in the whole tree.
+	Leaves int
+	// Labels is the number of entries of one collection.
+	Labels int
+	// Label is the length of one text label in bytes.
+	Label int
+	// MediaType is the length of one Content-Type text in bytes.
+	MediaType int
+}
+
+// Default returns the limits that hold when nothing is configured.
+func Default() Evidence {
+	return Evidence{
+		Composite: 10 << 20,
+		Leaf:      1 << 20,
+		Depth:     8,
+		Leaves:    256,
+		Labels:    256,
+		Label:     255,
+		MediaType: 512,
+	}
+}
+
+const (
+	// FabricPayload is the largest NATS message in bytes, headers included.
+	FabricPayload = 1 << 20
+	// FabricHeaderReserve is kept free for headers, so a body may have
+	// FabricPayload-FabricHeaderReserve bytes.
+	FabricHeaderReserve = 16 << 10
+	// Result is the largest signed result (EAR) in bytes that is parsed.
+	Result = 1 << 20
+	// AggregateResult is the largest aggregate (AAR with PARs inside) in bytes.
+	AggregateResult = 16 << 20
+	// NonceMin and NonceMax bound a challenge in bytes (RFC 9711, eat_nonce).
+	NonceMin = 8
+	// NonceMax is the longest challenge in bytes.
+	NonceMax = 64
+)
+
+const (
+	// Session is how long a challenge, and so every result made for it, lives.
+	Session = 150 * time.Second
+	// ClockSkew is tolerated between two nodes.
+	ClockSkew = 60 * time.Second
+)

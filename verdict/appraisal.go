@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"github.com/assize/assize/evidence"
+)
+
+// Freshness says what the evidence proves about the challenge.
+type Freshness string
+
+// Values of Freshness. The zero value counts as not established.
+const (
+	FreshnessFresh          Freshness = "fresh"
+	FreshnessMismatch       Freshness = "mismatch"
+	FreshnessNotEstablished Freshness = "not-established"
+)
+
+// Reason is why something is not affirming: a code of the list in
+// schemas/reasons.json and a sentence in the words of the domain.
+type Reason struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Facts are statements that a scheme proved from signed evidence and that the
+// lead needs to bind components to one another. Unsigned claims never become
+// facts. Byte strings are lower-case hexadecimal.
+type Facts struct {
+	// Device identifies the hardware instance, as "<kind>:<value>", for
+	// example "nvidia-ueid:4781…" or "intel-ppid:…". Two components of one
+	// composite with an identity in common are one device.
+	Device []string `json:"device,omitempty"`
+	// SignerSPKI is the SHA-256 of the SubjectPublicKeyInfo (DER) of the key
+	// that signed the evidence.
+	SignerSPKI string `json:"signer_spki,omitempty"`
+	// ReportData is caller-chosen data under the evidence's signature (TDX
+	// REPORTDATA, 64 bytes; SPDM requester nonce, 32 bytes; …).
+	ReportData string `json:"report_data,omitempty"`
+	// Registers are measurement registers by name ("mrtd", "rtmr0", …).
+	Registers map[string]string `json:"registers,omitempty"`
+	// Peers are identities of other devices that this one lists under its
+	// signature, in the spelling of Device.
+	Peers []string `json:"peers,omitempty"`
+}
+
+// Appraisal is what a scheme says about one component. It is not signed, and
+// status, label and nonce echo are not the scheme's to choose.
+type Appraisal struct {
+	Vector    Vector
+	Freshness Freshness
+	// NonceSeen is the challenge found in the signed evidence, nil if none.
+	NonceSeen []byte
+	Reasons   []Reason
+	// Claims are the readable contents of the evidence: JSON values only
+	// (string, bool, float64 or integer, []any, map[string]any).
+	Claims   map[string]any
+	Facts    Facts
+	PolicyID string
+}
+
+// Status is the tier of the vector, never better than freshness allows: a
+// mismatch contraindicates, anything but "fresh" caps at warning.
+func (a Appraisal) Status() Tier {
+	s := a.Vector.Status()
+	switch a.Freshness {
+	case FreshnessFresh:
+		return s
+	case FreshnessMismatch:
+		return TierContraindicated
+	}
+	return Worst(s, TierWarning)
+}
+
+// Fail appends a reason and returns the appraisal, for chaining.
+func (a *Appraisal) Fail(code, detail string) *Appraisal {
+	a.Reasons = append(a.Reasons, Reason{Code: code, Detail: detail})
+	return a
+}
+
+// Expect is what a lead demands of a partial attestation result.
+type Expect struct {
+	Label   evidence.Path
+	Scheme  string
+	Request string
+	// Nonce is the challenge that was to be found in the evidence; nil when
+	// none was given.
+	Nonce []byte
+	// Evidence is the SHA-256 of the component bytes that were sent.
+	Evidence [32]byte
+}

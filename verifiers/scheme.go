@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package verifiers says what a component verifier is. A Scheme is one
+// vendor's way of judging one kind of component; a Set is the explicit list of
+// schemes that a process has; a Node signs what a scheme found. Begin with
+// NewSet and NewNode. Schemes are pure: bytes, expected nonce and time in,
+// unsigned appraisal out; no network, no clock, no globals.
+package verifiers
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"time"
+
+	"github.com/assize/assize/endorsements"
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
+)
+
+// Class tells the lead what place a component has in a machine.
+type Class string
+
+// Classes. A CPU TEE is the root of trust of a composite.
+const (
+	ClassCPU    Class = "cpu-tee"
+	ClassDevice Class = "device"
+)
+
+// Scheme describes one vendor scheme. The description alone is what a lead
+// needs to route and to split; New makes the part that verifies.
+type Scheme struct {
+	// Name is the slug of the scheme, [a-z0-9-]{1,32}.
+	Name  string
+	Class Class
+	// Version is the SemVer of the implementation.
+	Version string
+	// Accepts are media type patterns; the most specific match wins.
+	Accepts []evidence.MediaType
+	// MaxEvidence is the largest component in bytes.
+	MaxEvidence int
+	// NonceSize is the length in bytes of the challenge that this evidence
+	// carries under its signature.
+	NonceSize int
+	// Required are the claims without which nobody should call such a
+	// component good. One left unasserted becomes a warning value.
+	Required []verdict.ClaimName
+	// Split takes one leaf apart into its devices, each a leaf value of the
+	// same media type. Nil: a leaf is one component. An error means that the
+	// leaf is malformed.
+	Split func(mt evidence.MediaType, raw []byte) ([][]byte, error)
+	// New makes the verifier.
+	New func(Deps) (Verifier, error)
+}
+
+// Deps is the world as a scheme may see it. Nil fields mean "nothing given".
+type Deps struct {
+	Endorsements *endorsements.Bundle
+	// ExtraRoots are added to the vendor's pinned roots, by scheme name; only
+	// for simulated machines, and never by default.
+	ExtraRoots map[string][]*x509.Certificate
+}
+
+// Input is one component as a scheme sees it.
+type Input struct {
+	MediaType evidence.MediaType
+	Evidence  []byte
+	// Nonce is the challenge that must be found in the signed evidence; nil
+	// when none was given (freshness is then not established).
+	Nonce []byte
+	// Time is the time at which certificates and collateral must be valid.
+	Time time.Time
+}
+
+// Verifier appraises components of one scheme. It is safe for concurrent use.
+//
+// Bad evidence (wrong signature, wrong nonce, malformed bytes) is an appraisal
+// with a bad tier and reasons. An error means "no verdict": the context ended,
+// or ErrMalfunction.
+type Verifier interface {
+	Appraise(ctx context.Context, in Input) (verdict.Appraisal, error)
+}
+
+// ErrMalfunction says that the verifier itself is broken; the component gets
+// no verdict.
+var ErrMalfunction = errors.New("verifiers: malfunction")
