@@ -27,6 +27,14 @@ const (
 	ReasonTCBOutOfDate        = "tcb-out-of-date"
 	ReasonTCBNotSupported     = "tcb-not-supported"
 	ReasonClaimNotAsserted    = "claim-not-asserted"
+	ReasonUnsupported         = "unsupported-evidence"
+	ReasonWrongSigner         = "wrong-signer"
+	ReasonUnexplained         = "unexplained"
+	ReasonEventLogMismatch    = "event-log-mismatch"
+	ReasonRevocationUnknown   = "revocation-unknown"
+	ReasonTCBConfiguration    = "tcb-configuration-needed"
+	ReasonTCBHardening        = "tcb-hardening-needed"
+	ReasonTCBRevoked          = "tcb-revoked"
 
 	// Between nodes: no verdict for a component.
 	ReasonNoVerifier      = "no-verifier"
@@ -42,6 +50,15 @@ const (
 	ReasonPARNonce        = "par-nonce-mismatch"
 	ReasonPARSubject      = "par-subject-mismatch"
 	ReasonLyingPAR        = "lying-par"
+	ReasonLateResult      = "late-result"
+	ReasonPathDeviation   = "path-deviation"
+	ReasonLoop            = "loop"
+
+	// Aggregated results, as a relying party sees them.
+	ReasonBadAAR          = "bad-aar"
+	ReasonBadAARSignature = "bad-aar-signature"
+	ReasonAARStale        = "aar-stale"
+	ReasonLyingAAR        = "lying-aar"
 
 	// Composite.
 	ReasonUnboundComponent  = "unbound-component"
@@ -51,4 +68,30 @@ const (
 	ReasonNoComponents      = "no-components"
 	ReasonComponentTier     = "component-tier"
 	ReasonTimeOverridden    = "verification-time-overridden"
+	ReasonBindingBroken     = "binding-broken"
+	ReasonBindingWeak       = "binding-weak"
+	ReasonApplicationBound  = "application-binding-accepted"
+	ReasonDisagreement      = "quorum-disagreement"
+	ReasonPolicy            = "policy"
+	ReasonPolicyError       = "policy-error"
+	ReasonUnsignedLead      = "unsigned-lead"
 )
+
+// ReasonCeiling is the best tier that a component can have when the lead
+// attaches a reason with this code to it (Component.Reasons). Every code lowers
+// to at least warning except the few that only inform; a code that is not known
+// here lowers to warning.
+func ReasonCeiling(code string) Tier {
+	switch code {
+	case ReasonTimeOverridden, ReasonLateResult, ReasonApplicationBound:
+		return TierAffirming
+	case ReasonNoVerifier, ReasonUnreachable, ReasonTimeout, ReasonBusy, ReasonRefused,
+		ReasonMalfunction, ReasonCancelled, ReasonBadPAR, ReasonBadPARSignature,
+		ReasonPARStale, ReasonPARNonce, ReasonPARSubject, ReasonLyingPAR,
+		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop:
+		return TierNone
+	case ReasonNonceMismatch, ReasonDuplicateIdentity, ReasonBindingBroken, ReasonIdentityMismatch:
+		return TierContraindicated
+	}
+	return TierWarning
+}

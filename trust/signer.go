@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/lestrrat-go/jwx/v3/jwa"
+	"github.com/lestrrat-go/jwx/v3/jwk"
+	"github.com/lestrrat-go/jwx/v3/jws"
+)
+
+const pemType = "PRIVATE KEY"
+
+// Signer signs results with one private key. It is safe for concurrent use if
+// the key is.
+type Signer struct {
+	key crypto.Signer
+	pub crypto.PublicKey
+	alg string
+	kid string
+}
+
+// GenerateSigner makes a key for ES256, ES384 or EdDSA from the given random
+// source, which must not be nil. The standard library may prefer its own
+// randomness to it.
+func GenerateSigner(alg string, random io.Reader) (*Signer, error) {
+	if random == nil {
+		return nil, errors.New("trust: no source of randomness")
+	}
+	var key crypto.Signer
+	var err error
+	switch alg {
+	case ES256:
+		key, err = ecdsa.GenerateKey(elliptic.P256(), random)
+	case ES384:
+		key, err = ecdsa.GenerateKey(elliptic.P384(), random)
+	case EdDSA:
+		_, key, err = ed25519.GenerateKey(random)
+	default:
+		return nil, fmt.Errorf("trust: unknown algorithm %q: want ES256, ES384 or EdDSA", alg)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("trust: generate key: %w", err)
+	}
+	return NewSigner(key)
+}
+
+// NewSigner wraps a private key or a handle of one (P-256, P-384 or Ed25519).
+func NewSigner(key crypto.Signer) (*Signer, error) {
+	if key == nil {
+		return nil, errors.New("trust: no private key")
+	}
+	pub := key.Public()
+	alg, err := algorithm(pub)
+	if err != nil {
+		return nil, fmt.Errorf("trust: %w", err)
+	}
+	if pub, err = clonePublic(pub); err != nil {
+		return nil, fmt.Errorf("trust: %w", err)
+	}
+	kid, err := thumbprint(pub)
+	if err != nil {
+		return nil, err
+	}
+	return &Signer{key: key, pub: pub, alg: alg, kid: kid}, nil
+}
+
+// ParseSigner reads one PKCS #8 private key in PEM ("PRIVATE KEY"). Anything
+// behind the block other than white space is an error.
+func ParseSigner(b []byte) (*Signer, error) {
+	block, rest := pem.Decode(b)
+	if block == nil || block.Type != pemType {
+		return nil, errors.New("trust: no PEM block of type PRIVATE KEY")
+	}
+	if len(block.Headers) != 0 || slices.ContainsFunc(rest, notSpace) {
+		return nil, errors.New("trust: private key file has more than one plain PEM block")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("trust: private key: %w", err)
+	}
+	s, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("trust: private key of type %T cannot sign", key)
+	}
+	return NewSigner(s)
+}
+
+func notSpace(c byte) bool { return c != ' ' && c != '\n' && c != '\r' && c != '\t' }
+
+// MarshalPEM renders the private key as PKCS #8 PEM. It is an error for keys
+// that live elsewhere and cannot be exported.
+func (s *Signer) MarshalPEM() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(s.key)
+	if err != nil {
+		return nil, fmt.Errorf("trust: private key cannot be exported: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
+}
+
+// KID is the SHA-256 thumbprint of the public key (RFC 7638) in base64url
+// without padding, 43 characters.
+func (s *Signer) KID() string { return s.kid }
+
+// Key is the public half as an anchor for others.
+func (s *Signer) Key(name string, schemes []string, roles ...Role) Key {
+	return Key{
+		KID: s.kid, Public: s.pub, Alg: s.alg, Name: name,
+		Roles: slices.Clone(roles), Schemes: slices.Clone(schemes),
+	}
+}
+
+// SignJWT signs claims, a JSON object, as a compact JWS with the header
+// parameters alg, kid and typ "JWT".
+func (s *Signer) SignJWT(claims []byte) ([]byte, error) {
+	if len(claims) == 0 || claims[0] != '{' || !json.Valid(claims) {
+		return nil, errors.New("trust: claims are not a JSON object")
+	}
+	h := jws.NewHeaders()
+	if err := errors.Join(h.Set(jws.KeyIDKey, s.kid), h.Set(jws.TypeKey, "JWT")); err != nil {
+		return nil, fmt.Errorf("trust: %w", err)
+	}
+	token, err := jws.Sign(claims, jws.WithKey(signatureAlgorithm(s.alg), s.key, jws.WithProtectedHeaders(h)))
+	if err != nil {
+		return nil, fmt.Errorf("trust: sign: %w", err)
+	}
+	return token, nil
+}
+
+func thumbprint(pub crypto.PublicKey) (string, error) {
+	key, err := jwk.Import(pub)
+	if err != nil {
+		return "", fmt.Errorf("trust: %w", err)
+	}
+	sum, err := key.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("trust: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum), nil
+}
+
+func signatureAlgorithm(alg string) jwa.SignatureAlgorithm {
+	switch alg {
+	case ES256:
+		return jwa.ES256()
+	case ES384:
+		return jwa.ES384()
+	case EdDSA:
+		return jwa.EdDSA()
+	}
+	return jwa.NoSignature()
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"cmp"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/internal/limits"
+	"github.com/assize/assize/trust"
+)
+
+// compositeLabel is the submod with the cross-component result (decision D-37).
+const compositeLabel = "composite"
+
+// compositeClaims are the policy claims of the composite submod: all that a
+// relying party needs to check each partial result as the lead did.
+type compositeClaims struct {
+	Reasons          []Reason                      `json:"assize.reasons"`
+	Bindings         []Binding                     `json:"assize.bindings"`
+	Caps             []Cap                         `json:"assize.caps"`
+	Components       map[string]componentStatement `json:"assize.components"`
+	Topology         string                        `json:"assize.topology,omitempty"`
+	Plan             string                        `json:"assize.plan-sha256,omitempty"`
+	Composite        string                        `json:"assize.composite-sha256,omitempty"`
+	Session          string                        `json:"assize.session,omitempty"`
+	VerificationTime string                        `json:"assize.verification-time,omitempty"`
+}
+
+// componentStatement is what the lead asked for one component.
+type componentStatement struct {
+	Required   bool     `json:"required"`
+	Scheme     string   `json:"scheme,omitempty"`
+	MediaType  string   `json:"media_type,omitempty"`
+	Class      string   `json:"class,omitempty"`
+	Request    string   `json:"request,omitempty"`
+	Nonce      string   `json:"nonce,omitempty"`
+	NonceRule  string   `json:"nonce_rule,omitempty"`
+	Evidence   string   `json:"evidence_sha256"`
+	Reasons    []Reason `json:"reasons,omitempty"`
+	DurationUS int64    `json:"duration_us"`
+}
+
+// absentClaims are the policy claims of a component without partial result.
+type absentClaims struct {
+	Scheme  string   `json:"assize.scheme,omitempty"`
+	Reasons []Reason `json:"assize.reasons"`
+}
+
+// SignResult makes the signed aggregated result (AAR) and sets r.Token and
+// r.KID. The token is an EAR of profile ProfileP23 with one submod per
+// component, a submod "composite" with the outcome, and every partial result as
+// it was signed under "ear.assize.partials" (decision D-18). lifetime sets exp;
+// zero means five minutes.
+//
+// Everything that VerifyResult would refuse is an error here, among others an
+// outcome better than Combine gives, a partial result that does not belong to
+// its component, two components of one label, and a component whose path is
+// "composite".
+func SignResult(s *trust.Signer, r *Result, lifetime time.Duration) ([]byte, error) {
+	if lifetime == 0 {
+		lifetime = defaultLifetime
+	}
+	if lifetime < time.Second {
+		return nil, errors.New("verdict: aggregated result would live less than a second")
+	}
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("verdict: aggregated result: %w", err)
+	}
+	claims, err := r.claims(lifetime)
+	if err != nil {
+		return nil, fmt.Errorf("verdict: aggregated result: %w", err)
+	}
+	token, err := s.SignJWT(claims)
+	if err != nil {
+		return nil, fmt.Errorf("verdict: aggregated result: %w", err)
+	}
+	if len(token) > limits.AggregateResult {
+		return nil, fmt.Errorf("verdict: aggregated result of %d bytes, at most %d", len(token), limits.AggregateResult)
+	}
+	r.Token, r.KID = slices.Clone(token), s.KID()
+	return token, nil
+}
+
+// check holds for every result that is signed.
+func (r *Result) check() error {
+	if r.Verifier.Developer == "" || r.Verifier.Build == "" {
+		return errors.New("no developer or build of the lead")
+	}
+	if r.Time.Unix() <= 0 {
+		return errors.New("no time")
+	}
+	if err := checkNonce(r.Nonce); err != nil {
+		return err
+	}
+	slices.SortFunc(r.Components, func(a, b Component) int { return cmp.Compare(a.Label, b.Label) })
+	for i, c := range r.Components {
+		if i > 0 && c.Label == r.Components[i-1].Label {
+			return fmt.Errorf("two components %q", c.Label)
+		}
+		if err := c.check(); err != nil {
+			return fmt.Errorf("component %q: %w", c.Label, err)
+		}
+		if t := c.Partial.VerificationTime(); !t.IsZero() && formatTime(t) != formatTime(r.VerificationTime) {
+			return fmt.Errorf("component %q was verified for another time, %s", c.Label, formatTime(t))
+		}
+	}
+	if why := r.Outcome.betterThan(Combine(r.Components, r.Caps)); why != "" {
+		return errors.New(why)
+	}
+	for _, reasons := range [][]Reason{r.Outcome.Reasons, capReasons(r.Caps)} {
+		if slices.ContainsFunc(reasons, Reason.empty) {
+			return errors.New("reason without code")
+		}
+	}
+	return nil
+}
+
+// check holds for every component of a signed result: the partial result
+// belongs to the component.
+func (c Component) check() error {
+	if c.Label == "" || c.Label == compositeLabel {
+		return errors.New("the path is empty or reserved")
+	}
+	if slices.ContainsFunc(c.Reasons, Reason.empty) {
+		return errors.New("reason without code")
+	}
+	if err := checkNonce(c.Nonce); err != nil {
+		return err
+	}
+	p := c.Partial
+	switch {
+	case p.IsZero():
+		return nil
+	case p.label != c.Label, p.scheme != c.Scheme, p.request != c.Request, p.evidence != c.Evidence:
+		return errors.New("the partial result has another label, scheme, request or evidence")
+	case !slices.Equal(p.nonce, c.Nonce), p.nonceRule != c.NonceRule:
+		return errors.New("the partial result has another nonce or nonce rule")
+	case canonicalType(p.mediaType) != canonicalType(c.MediaType):
+		return fmt.Errorf("the partial result is for media type %q, not %q", p.mediaType, c.MediaType)
+	}
+	return nil
+}
+
+func (r Reason) empty() bool { return r.Code == "" }
+
+func capReasons(caps []Cap) []Reason {
+	out := make([]Reason, len(caps))
+	for i, c := range caps {
+		out[i] = c.Reason
+	}
+	return out
+}
+
+// canonicalType lets two spellings of one media type compare equal.
+func canonicalType(s string) string {
+	mt, err := evidence.ParseMediaType(s)
+	if err != nil {
+		return s
+	}
+	return mt.String()
+}
+
+// betterThan says in what a stated outcome is better than what components and
+// caps allow, or better than its own vector; empty if in nothing.
+func (o Outcome) betterThan(allowed Outcome) string {
+	if allowed.Tier.WorseThan(o.Tier) {
+		return fmt.Sprintf("status %s, but components and caps give %s", o.Tier, allowed.Tier)
+	}
+	if t := o.Vector.Status(); t.WorseThan(o.Tier) {
+		return fmt.Sprintf("status %s, but its vector gives %s", o.Tier, t)
+	}
+	for n, c := range o.Vector {
+		if allowed.Vector[n].Tier().WorseThan(c.Tier()) {
+			return fmt.Sprintf("%s is %d, but components and caps give %d", ClaimName(n), c, allowed.Vector[n])
+		}
+	}
+	return ""
+}
+
+func (r *Result) claims(lifetime time.Duration) ([]byte, error) {
+	statement := compositeClaims{
+		Reasons: append([]Reason{}, r.Outcome.Reasons...), Bindings: append([]Binding{}, r.Bindings...),
+		Caps: append([]Cap{}, r.Caps...), Components: make(map[string]componentStatement, len(r.Components)),
+		Topology: r.Topology, Plan: hexDigest(r.PlanDigest), Composite: hexDigest(r.Composite),
+		Session: r.Session, VerificationTime: formatTime(r.VerificationTime),
+	}
+	submods := make(map[string]any, len(r.Components)+1)
+	partials := make(map[string]string, len(r.Components))
+	for _, c := range r.Components {
+		label := string(c.Label)
+		statement.Components[label] = c.statement()
+		submods[label] = c.submod()
+		if !c.Partial.IsZero() {
+			partials[label] = string(c.Partial.token)
+		}
+	}
+	submods[compositeLabel] = submodClaims{
+		Status: r.Outcome.Tier, Vector: r.Outcome.Vector.members(true), Policy: statement,
+	}
+	return json.Marshal(earClaims{
+		Profile: ProfileP23, IssuedAt: r.Time.Unix(), Expires: r.Time.Add(lifetime).Unix(),
+		Verifier: r.Verifier, Nonce: encodeNonce(r.Nonce), Submods: submods, Partials: partials,
+	})
+}
+
+func (c Component) statement() componentStatement {
+	return componentStatement{
+		Required: c.Required, Scheme: c.Scheme, MediaType: c.MediaType, Class: c.Class, Request: c.Request,
+		Nonce: encodeNonce(c.Nonce), NonceRule: c.NonceRule, Evidence: hex.EncodeToString(c.Evidence[:]),
+		Reasons: c.Reasons, DurationUS: c.Duration.Microseconds(),
+	}
+}
+
+// submod is the flat copy for clients that know submods only: the submod of the
+// partial result as it was signed, with the tier that the lead gives it.
+func (c Component) submod() any {
+	if !c.Partial.IsZero() {
+		out := make(object, len(c.Partial.submod))
+		for name, v := range c.Partial.submod {
+			out[name] = v
+		}
+		out[claimStatus] = c.Tier().String()
+		return out
+	}
+	vector := Vector{}
+	if slices.ContainsFunc(c.Reasons, func(r Reason) bool { return r.Code == ReasonMalfunction }) {
+		vector = AllClaims(ClaimMalfunction)
+	}
+	return submodClaims{
+		Status: TierNone, Vector: vector.members(true),
+		Policy: absentClaims{Scheme: c.Scheme, Reasons: append([]Reason{}, c.Reasons...)},
+	}
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/internal/limits"
+	"github.com/assize/assize/trust"
+)
+
+// VerifyError is why an aggregated result was refused. Code is bad-aar,
+// bad-aar-signature, aar-stale or lying-aar, or, for the partial result of the
+// component Label, a code of IntakeError.
+type VerifyError struct {
+	Code   string
+	Label  evidence.Path
+	Detail string
+}
+
+// Error implements error.
+func (e *VerifyError) Error() string {
+	if e.Label == "" {
+		return "verdict: " + e.Code + ": " + e.Detail
+	}
+	return fmt.Sprintf("verdict: %s: component %q: %s", e.Code, e.Label, e.Detail)
+}
+
+func deny(code string, label evidence.Path, format string, args ...any) error {
+	return &VerifyError{Code: code, Label: label, Detail: fmt.Sprintf(format, args...)}
+}
+
+// VerifyResult is the relying party's check of an aggregated result: the
+// signature by a lead anchor, the times, every partial result in it by an
+// anchor of its scheme and against what the lead says it asked for, that each
+// flat submod is the partial result's own, that components, statements and
+// submods are the same set, and that the outcome is not better than Combine
+// gives for the verified components and the stated caps.
+//
+// Partial results must have been in time when the aggregate was issued (its
+// iat), not now; anchors of component verifiers are looked up for that time
+// too. The result holds verified Partials, so that a stricter policy can
+// combine them again. That the nonces of the components derive from r.Nonce by
+// their rules is checked here only for the rule "same"; whether r.Nonce is the
+// relying party's own is for the caller (Result.HasNonce).
+//
+// Every error is a *VerifyError.
+func VerifyResult(token []byte, in Intake, anchors *trust.Anchors) (*Result, error) {
+	in = in.withDefaults()
+	if len(token) > limits.AggregateResult {
+		return nil, deny(ReasonBadAAR, "", "%d bytes, at most %d", len(token), limits.AggregateResult)
+	}
+	claims, key, err := trust.VerifyJWT(token, func(kid string) (trust.Key, bool) {
+		return anchors.Lead(kid, in.Now)
+	})
+	switch {
+	case errors.Is(err, trust.ErrMalformed):
+		return nil, deny(ReasonBadAAR, "", "%v", err)
+	case err != nil:
+		return nil, deny(ReasonBadAARSignature, "", "%v", err)
+	}
+	h, err := parseResult(claims)
+	if err != nil {
+		return nil, deny(ReasonBadAAR, "", "%v", err)
+	}
+	if why := in.stale(h, in.IgnoreAge); why != "" {
+		return nil, deny(ReasonAARStale, "", "%s", why)
+	}
+	v := aggregate{head: h, anchors: anchors, in: Intake{Now: h.issued, MaxAge: in.MaxAge, Skew: in.Skew}}
+	r, err := v.result()
+	if err != nil {
+		return nil, err
+	}
+	r.KID, r.Token = key.KID, slices.Clone(token)
+	return r, nil
+}
+
+// aggregate is an aggregated result while it is being checked.
+type aggregate struct {
+	head     resultHead
+	in       Intake // for the partial results
+	anchors  *trust.Anchors
+	policy   object // policy claims of the composite submod
+	partials object
+}
+
+func (v *aggregate) result() (*Result, error) {
+	r := &Result{Verifier: v.head.verifier, Time: v.head.issued}
+	composite, err := v.open()
+	if err == nil {
+		err = v.describe(r, composite)
+	}
+	if err != nil {
+		return nil, deny(ReasonBadAAR, "", "%v", err)
+	}
+	if err := v.components(r); err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, deny(ReasonLyingAAR, "", "%v", err)
+	}
+	return r, nil
+}
+
+// open finds the parts of the aggregate.
+func (v *aggregate) open() (object, error) {
+	composite, err := v.head.submods.object(compositeLabel)
+	if err != nil {
+		return nil, fmt.Errorf("submod %w", err)
+	}
+	if v.policy, err = composite.object(claimPolicy); err != nil {
+		return nil, err
+	}
+	v.partials = object{}
+	if _, ok := v.head.claims[claimPartials]; ok {
+		if v.partials, err = v.head.claims.object(claimPartials); err != nil {
+			return nil, err
+		}
+	}
+	return composite, nil
+}
+
+// describe reads everything but the components.
+func (v *aggregate) describe(r *Result, composite object) error {
+	var err error
+	if r.Nonce, err = decodeNonce(v.head.nonce); err != nil {
+		return err
+	}
+	if r.Outcome.Tier, err = composite.tier(claimStatus); err != nil {
+		return err
+	}
+	var unknown map[string]Claim
+	if r.Outcome.Vector, unknown, err = composite.vector(); err != nil {
+		return err
+	}
+	if len(unknown) > 0 {
+		return fmt.Errorf("%s of the composite has members that are not defined", claimVector)
+	}
+	if r.Outcome.Reasons, err = v.policy.reasons("assize.reasons"); err != nil {
+		return err
+	}
+	if r.Caps, err = v.policy.caps(); err != nil {
+		return err
+	}
+	if r.Bindings, err = v.policy.bindings(); err != nil {
+		return err
+	}
+	if r.Topology, err = v.policy.optionalText("assize.topology"); err != nil {
+		return err
+	}
+	if r.Session, err = v.policy.optionalText("assize.session"); err != nil {
+		return err
+	}
+	if r.PlanDigest, err = v.policy.optionalDigest("assize.plan-sha256"); err != nil {
+		return err
+	}
+	if r.Composite, err = v.policy.optionalDigest("assize.composite-sha256"); err != nil {
+		return err
+	}
+	r.VerificationTime, err = v.policy.time("assize.verification-time")
+	return err
+}
+
+func (v *aggregate) components(r *Result) error {
+	statements, err := v.policy.object("assize.components")
+	if err != nil {
+		return deny(ReasonBadAAR, "", "%v", err)
+	}
+	if len(v.head.submods) != len(statements)+1 {
+		return deny(ReasonBadAAR, "", "%d submods for %d components", len(v.head.submods), len(statements))
+	}
+	for label := range v.partials {
+		if _, ok := statements[label]; !ok {
+			return deny(ReasonBadAAR, evidence.Path(label), "partial result for a component that is not stated")
+		}
+	}
+	for _, label := range slices.Sorted(maps.Keys(statements)) {
+		c, err := v.component(label, statements)
+		if err != nil {
+			return err
+		}
+		if c.NonceRule == "same" && !c.Partial.IsZero() && !slices.Equal(c.Nonce, r.Nonce) {
+			return deny(ReasonLyingAAR, c.Label, "its nonce is not the session's, as the rule says")
+		}
+		r.Components = append(r.Components, c)
+	}
+	return nil
+}
+
+// component checks one component: statement, partial result and flat submod.
+func (v *aggregate) component(label string, statements object) (Component, error) {
+	c := Component{Label: evidence.Path(label)}
+	m, err := statements.object(label)
+	if err == nil {
+		err = c.readStatement(m)
+	}
+	if err != nil {
+		return c, deny(ReasonBadAAR, c.Label, "%v", err)
+	}
+	flat, err := v.head.submods.object(label)
+	if err != nil {
+		return c, deny(ReasonBadAAR, c.Label, "submod %v", err)
+	}
+	if _, ok := v.partials[label]; ok {
+		token, err := v.partials.text(label)
+		if err != nil {
+			return c, deny(ReasonBadAAR, c.Label, "partial result: %v", err)
+		}
+		want := Expect{Label: c.Label, Scheme: c.Scheme, Request: c.Request, Nonce: c.Nonce, Evidence: c.Evidence}
+		if c.Partial, err = VerifyPartial([]byte(token), want, v.in, v.anchors); err != nil {
+			var why *IntakeError
+			errors.As(err, &why)
+			return c, deny(why.Code, c.Label, "%s", why.Detail)
+		}
+	}
+	return c, c.compareFlat(flat)
+}
+
+// compareFlat demands that the flat submod is exactly what follows from the
+// partial result and the lead's statement.
+func (c Component) compareFlat(flat object) error {
+	want, ok := c.submod().(object)
+	if !ok { // made here, so numbers have Go types until they were text once
+		raw, err := json.Marshal(c.submod())
+		if err != nil {
+			return deny(ReasonBadAAR, c.Label, "%v", err)
+		}
+		if want, err = trust.ParseObject(raw, resultDepth); err != nil {
+			return deny(ReasonBadAAR, c.Label, "%v", err)
+		}
+	}
+	if !reflect.DeepEqual(want, flat) {
+		return deny(ReasonLyingAAR, c.Label, "the submod is not what its partial result and the lead's reasons give (tier %s)", c.Tier())
+	}
+	return nil
+}
+
+func (c *Component) readStatement(m object) error {
+	var ok bool
+	if c.Required, ok = m["required"].(bool); !ok {
+		return errors.New("required is missing or not a truth value")
+	}
+	var nonce string
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{
+		{"scheme", &c.Scheme}, {"media_type", &c.MediaType}, {"class", &c.Class},
+		{"request", &c.Request}, {"nonce", &nonce}, {"nonce_rule", &c.NonceRule},
+	} {
+		var err error
+		if *f.to, err = m.optionalText(f.name); err != nil {
+			return err
+		}
+	}
+	var err error
+	if c.Nonce, err = decodeNonce(nonce); err != nil {
+		return err
+	}
+	if c.Evidence, err = m.digest("evidence_sha256"); err != nil {
+		return err
+	}
+	if c.Reasons, err = m.reasons("reasons"); err != nil {
+		return err
+	}
+	us, err := m.integer("duration_us")
+	if err != nil {
+		return err
+	}
+	if us < 0 || us > math.MaxInt64/int64(time.Microsecond) {
+		return errors.New("duration_us is out of range")
+	}
+	c.Duration = time.Duration(us) * time.Microsecond
+	return nil
+}
+
+func (o object) caps() ([]Cap, error) {
+	var out []Cap
+	err := o.each("assize.caps", func(m object) error {
+		t, err := m.tier("tier")
+		if err != nil {
+			return err
+		}
+		reason, err := m.object("reason")
+		if err != nil {
+			return err
+		}
+		r, err := reason.reason()
+		out = append(out, Cap{Tier: t, Reason: r})
+		return err
+	})
+	return out, err
+}
+
+func (o object) bindings() ([]Binding, error) {
+	var out []Binding
+	err := o.each("assize.bindings", func(m object) error {
+		var b Binding
+		var from, to string
+		for _, f := range []struct {
+			name string
+			to   *string
+		}{
+			{"from", &from}, {"to", &to}, {"kind", &b.Kind},
+			{"strength", &b.Strength}, {"status", &b.Status}, {"origin", &b.Origin},
+		} {
+			var err error
+			if *f.to, err = m.optionalText(f.name); err != nil {
+				return err
+			}
+		}
+		b.From, b.To = evidence.Path(from), evidence.Path(to)
+		out = append(out, b)
+		return nil
+	})
+	return out, err
+}
+
+// each calls f for the objects of a list that must be there.
+func (o object) each(name string, f func(object) error) error {
+	list, ok := o[name].([]any)
+	if !ok {
+		return fmt.Errorf("%s is missing or not an array", name)
+	}
+	for _, v := range list {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return fmt.Errorf("%s holds something other than an object", name)
+		}
+		if err := f(m); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (o object) optionalDigest(name string) ([32]byte, error) {
+	if _, ok := o[name]; !ok {
+		return [32]byte{}, nil
+	}
+	return o.digest(name)
+}
+
+// decodeNonce is the inverse of encodeNonce; the spelling must be canonical.
+func decodeNonce(s string) ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	b, err := base64.URLEncoding.DecodeString(s)
+	if err != nil || encodeNonce(b) != s {
+		return nil, errors.New("nonce is not base64url with padding")
+	}
+	return b, checkNonce(b)
+}

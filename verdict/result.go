@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assize/assize/evidence"
+)
+
+// Binding is one edge of the graph that ties components to one machine.
+type Binding struct {
+	From evidence.Path `json:"from"`
+	To   evidence.Path `json:"to"`
+	// Kind is the name of the check that found the edge.
+	Kind string `json:"kind"`
+	// Strength is strong, nonce or none.
+	Strength string `json:"strength"`
+	// Status is bound, broken or absent.
+	Status string `json:"status"`
+	// Origin says who could have written the commitment: hardware, measured or
+	// application; empty where it does not matter.
+	Origin string `json:"origin,omitempty"`
+}
+
+// Result is an aggregated result.
+type Result struct {
+	// Verifier is the lead.
+	Verifier Identity
+	Outcome  Outcome
+	// Time is when the components were combined; it becomes iat, in seconds.
+	Time time.Time
+	// VerificationTime is the time at which collateral had to be valid where
+	// it was not the time of issue (recorded evidence); otherwise zero.
+	VerificationTime time.Time
+	Session          string
+	// Topology is the expression that was evaluated, PlanDigest the SHA-256 of
+	// the plan; zero when there is none.
+	Topology   string
+	PlanDigest [32]byte
+	// Nonce is the session's challenge, nil when none was given.
+	Nonce []byte
+	// Composite is the SHA-256 of the composite evidence as received.
+	Composite [32]byte
+	// Components are in the order of their labels, each label once.
+	Components []Component
+	Caps       []Cap
+	Bindings   []Binding
+	// KID and Token are set by SignResult and VerifyResult.
+	KID   string
+	Token []byte
+}
+
+// HasNonce reports in constant time whether the result answers this challenge.
+// An empty challenge is never answered.
+func (r *Result) HasNonce(nonce []byte) bool {
+	return len(nonce) > 0 && subtle.ConstantTimeCompare(r.Nonce, nonce) == 1
+}
+
+// Document is the verdict as JSON for people and programs. It is not signed.
+// encoding/json renders it deterministically.
+type Document struct {
+	Verdict          Statement                    `json:"verdict"`
+	Time             string                       `json:"time"`
+	VerificationTime string                       `json:"verification_time,omitempty"`
+	Topology         string                       `json:"topology"`
+	Session          string                       `json:"session,omitempty"`
+	Nonce            string                       `json:"nonce,omitempty"`
+	Composite        string                       `json:"composite_sha256,omitempty"`
+	Verifier         *Signatory                   `json:"verifier,omitempty"`
+	Components       map[string]ComponentDocument `json:"components"`
+	Bindings         []Binding                    `json:"bindings"`
+}
+
+// Statement is a tier and why.
+type Statement struct {
+	Tier    Tier     `json:"tier"`
+	Reasons []Reason `json:"reasons"`
+}
+
+// Signatory is a verifier and its key.
+type Signatory struct {
+	Developer string `json:"developer"`
+	Build     string `json:"build"`
+	KID       string `json:"kid"`
+}
+
+// ComponentDocument is one component of a Document.
+type ComponentDocument struct {
+	Tier      Tier       `json:"tier"`
+	Scheme    string     `json:"scheme"`
+	MediaType string     `json:"media_type"`
+	Class     string     `json:"class,omitempty"`
+	Required  bool       `json:"required"`
+	Verifier  *Signatory `json:"verifier,omitempty"`
+	// TrustVector has the claims that assert something.
+	TrustVector map[string]Claim `json:"trust_vector"`
+	Claims      map[string]any   `json:"claims"`
+	Freshness   Freshness        `json:"freshness"`
+	// Reasons are the component verifier's, then the lead's.
+	Reasons    []Reason `json:"reasons"`
+	DurationUS int64    `json:"duration_us"`
+}
+
+// Document renders the result. Times are RFC 3339 in UTC, the nonce is
+// base64url with padding, digests are lower-case hexadecimal.
+func (r *Result) Document() Document {
+	d := Document{
+		Verdict:          Statement{Tier: r.Outcome.Tier, Reasons: append([]Reason{}, r.Outcome.Reasons...)},
+		Time:             formatTime(r.Time),
+		VerificationTime: formatTime(r.VerificationTime),
+		Topology:         r.Topology, Session: r.Session,
+		Nonce: encodeNonce(r.Nonce), Composite: hexDigest(r.Composite),
+		Components: make(map[string]ComponentDocument, len(r.Components)),
+		Bindings:   append([]Binding{}, r.Bindings...),
+	}
+	if r.Verifier != (Identity{}) {
+		d.Verifier = &Signatory{Developer: r.Verifier.Developer, Build: r.Verifier.Build, KID: r.KID}
+	}
+	for _, c := range r.Components {
+		d.Components[string(c.Label)] = c.document()
+	}
+	return d
+}
+
+func (c Component) document() ComponentDocument {
+	d := ComponentDocument{
+		Tier: c.Tier(), Scheme: c.Scheme, MediaType: c.MediaType, Class: c.Class, Required: c.Required,
+		TrustVector: map[string]Claim{}, Claims: map[string]any{}, Freshness: FreshnessNotEstablished,
+		Reasons: []Reason{}, DurationUS: c.Duration.Microseconds(),
+	}
+	if !c.Partial.IsZero() {
+		a := c.Partial.Appraisal()
+		id, kid := c.Partial.Verifier()
+		d.Verifier = &Signatory{Developer: id.Developer, Build: id.Build, KID: kid}
+		d.TrustVector = a.Vector.members(false)
+		d.Freshness = a.Freshness
+		d.Reasons = append(d.Reasons, a.Reasons...)
+		if a.Claims != nil {
+			d.Claims = a.Claims
+		}
+	}
+	d.Reasons = append(d.Reasons, c.Reasons...)
+	if d.Tier != TierAffirming && len(d.Reasons) == 0 {
+		d.Reasons = append(d.Reasons, c.unexplained())
+	}
+	return d
+}
+
+// unexplained is the reason of a component for which nobody gave one: what
+// lowers it by the numbers alone.
+func (c Component) unexplained() Reason {
+	r := Reason{Code: ReasonUnexplained, Detail: "no partial result, and the lead gave no reason"}
+	if c.Partial.IsZero() {
+		return r
+	}
+	a := c.Partial.Appraisal()
+	r.Detail = fmt.Sprintf("the verifier gave no reason for status %s with freshness %s and", c.Partial.Status(), a.Freshness)
+	for n, claim := range a.Vector {
+		if claim.Tier() != TierAffirming && claim != ClaimNone {
+			r.Detail += fmt.Sprintf(" %s %d", ClaimName(n), claim)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Partial.unknown)) {
+		r.Detail += fmt.Sprintf(" %q %d", name, c.Partial.unknown[name])
+	}
+	r.Detail = strings.TrimSuffix(r.Detail, " and")
+	return r
+}
+
+// hexDigest is empty for the zero digest.
+func hexDigest(d [32]byte) string {
+	if d == ([32]byte{}) {
+		return ""
+	}
+	return hex.EncodeToString(d[:])
+}
