@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package endorsements holds collateral of the vendors: signed statements that
-// schemes check themselves, loaded once and immutable afterwards. Begin with
-// LoadDir.
+// schemes check themselves, loaded once and immutable afterwards.
+//
+// Begin with LoadDir, or with Load for any fs.FS. Files are recognised by
+// content, never by name. Loading checks form only: whether a signature holds
+// and whether a date is right is the business of the scheme that uses the
+// collateral, at the time for which it appraises. A file that is not
+// understood is a Warning with its name and is not used.
 package endorsements
 
+import (
+	"bytes"
+	"slices"
+)
+
 // Bundle is an immutable set of collateral. The zero value and nil are empty.
+// It is safe for concurrent use.
 type Bundle struct {
 	intel []IntelCollateral
 }
@@ -33,7 +44,7 @@ type IntelCollateral struct {
 }
 
 // IntelTDX returns the sets for one FMSPC (lower-case hexadecimal) in the
-// order in which they were loaded.
+// order in which they were loaded. The sets are the caller's own copies.
 func (b *Bundle) IntelTDX(fmspc string) []IntelCollateral {
 	if b == nil {
 		return nil
@@ -41,8 +52,36 @@ func (b *Bundle) IntelTDX(fmspc string) []IntelCollateral {
 	var out []IntelCollateral
 	for _, c := range b.intel {
 		if c.FMSPC == fmspc {
-			out = append(out, c)
+			out = append(out, c.clone())
 		}
 	}
 	return out
+}
+
+// Len is the number of collateral sets of all vendors.
+func (b *Bundle) Len() int {
+	if b == nil {
+		return 0
+	}
+	return len(b.intel)
+}
+
+// addIntel appends a set unless one with the same digest is there already; it
+// is called only while a bundle is being loaded.
+func (b *Bundle) addIntel(c IntelCollateral) {
+	same := func(o IntelCollateral) bool { return o.Digest == c.Digest }
+	if !slices.ContainsFunc(b.intel, same) {
+		b.intel = append(b.intel, c)
+	}
+}
+
+// clone keeps callers from changing a bundle that others share.
+func (c IntelCollateral) clone() IntelCollateral {
+	for _, p := range []*[]byte{
+		&c.TCBInfo, &c.TCBInfoIssuerChain, &c.QEIdentity, &c.QEIdentityChain,
+		&c.PCKCRL, &c.PCKCRLIssuerChain, &c.RootCACRL,
+	} {
+		*p = bytes.Clone(*p)
+	}
+	return c
 }
