@@ -23,8 +23,8 @@ type Class string
 
 // Classes. A CPU TEE is the root of trust of a composite.
 const (
-	ClassCPU    Class = "cpu-tee"
-	ClassDevice Class = "device"
+	ClassCPU    Class = verdict.ClassCPU
+	ClassDevice Class = verdict.ClassDevice
 )
 
 // Scheme describes one vendor scheme. The description alone is what a lead

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verifiers
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/assize/assize/internal/limits"
+	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verdict"
+)
+
+// Refusal is a request that a node does not appraise. Code is from the fixed
+// list of the message contract: 400 malformed, 413 too large, 415 media type,
+// 403 not allowed, 500 internal, 504 out of budget.
+type Refusal struct {
+	Code int
+	Text string
+	err  error
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return fmt.Sprintf("verifiers: %d %s", r.Code, r.Text) }
+
+// Unwrap gives the cause for the node's own log; it never leaves the node.
+func (r *Refusal) Unwrap() error { return r.err }
+
+// NodeOptions configure a Node. Every field but AllowTimeOverride, Lifetime
+// and Deps is mandatory.
+type NodeOptions struct {
+	Set      *Set
+	Deps     Deps
+	Identity verdict.Identity
+	// Signers holds one key per scheme name: a verifier's key is its identity.
+	Signers map[string]*trust.Signer
+	Clock   func() time.Time
+	// AllowTimeOverride lets a caller choose the verification time. Only for
+	// recorded evidence in the caller's own process.
+	AllowTimeOverride bool
+	// Lifetime of a PAR; zero means limits.Session.
+	Lifetime time.Duration
+}
+
+// Node is a component verifier with a signing key for each of its schemes. It
+// does for every scheme what none may forget: size limits, panics, required
+// claims, nonce echo, identity, signature.
+type Node struct {
+	o         NodeOptions
+	verifiers map[string]Verifier
+}
+
+// NewNode makes the verifiers of all schemes in the set.
+func NewNode(o NodeOptions) (*Node, error) {
+	if o.Set == nil || o.Clock == nil {
+		return nil, errors.New("verifiers: a node wants a set of schemes and a clock")
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = limits.Session
+	}
+	n := &Node{o: o, verifiers: map[string]Verifier{}}
+	for _, sc := range o.Set.schemes {
+		if o.Signers[sc.Name] == nil {
+			return nil, fmt.Errorf("verifiers: no signing key for %s", sc.Name)
+		}
+		v, err := sc.New(o.Deps)
+		if err != nil {
+			return nil, fmt.Errorf("verifiers: %s: %w", sc.Name, err)
+		}
+		n.verifiers[sc.Name] = v
+	}
+	return n, nil
+}
+
+// Schemes returns the descriptions of the node's schemes.
+func (n *Node) Schemes() []Scheme { return n.o.Set.Schemes() }
+
+// Identity returns the developer and build that the node puts into PARs.
+func (n *Node) Identity() verdict.Identity { return n.o.Identity }
+
+// KID returns the key id with which results of a scheme are signed.
+func (n *Node) KID(scheme string) string {
+	if s := n.o.Signers[scheme]; s != nil {
+		return s.KID()
+	}
+	return ""
+}
+
+// Appraise returns the signed PAR (EAR as compact JWT) for one request and the
+// tier in it. Evidence that is bad in any way still gives a PAR; an error is a
+// *Refusal, and never a verdict.
+func (n *Node) Appraise(ctx context.Context, r Request) ([]byte, verdict.Tier, error) {
+	sc, v, err := n.admit(r)
+	if err != nil {
+		return nil, verdict.TierNone, err
+	}
+	now := n.o.Clock()
+	at := now
+	if !r.Time.IsZero() {
+		at = r.Time
+	}
+	a, err := run(ctx, v, Input{MediaType: r.MediaType, Evidence: r.Evidence, Nonce: r.Nonce, Time: at})
+	if err != nil {
+		return nil, verdict.TierNone, err
+	}
+	finish(sc, &a)
+	token, err := verdict.SignPartial(n.o.Signers[sc.Name], verdict.Issue{
+		Verifier: n.o.Identity, Label: r.Label, Scheme: sc.Name, MediaType: r.MediaType.String(),
+		Request: r.ID, Nonce: r.Nonce, NonceRule: r.NonceRule, Evidence: sha256.Sum256(r.Evidence),
+		IssuedAt: now, Expires: now.Add(n.o.Lifetime), VerificationTime: r.Time,
+	}, a)
+	if err != nil {
+		return nil, verdict.TierNone, &Refusal{Code: 500, Text: "internal", err: err}
+	}
+	return token, a.Status(), nil
+}
+
+// admit checks what must hold before a scheme sees the bytes.
+func (n *Node) admit(r Request) (Scheme, Verifier, error) {
+	sc, ok := n.o.Set.Lookup(r.Scheme)
+	if !ok {
+		return sc, nil, &Refusal{Code: 415, Text: "scheme not served"}
+	}
+	if err := r.check(); err != nil {
+		return sc, nil, &Refusal{Code: 400, Text: "malformed request", err: err}
+	}
+	if len(r.Evidence) > sc.MaxEvidence {
+		return sc, nil, &Refusal{Code: 413, Text: "evidence too large"}
+	}
+	routed, mt, err := n.o.Set.Route(r.MediaType, r.Evidence)
+	switch {
+	case errors.Is(err, ErrMalformed):
+		return sc, nil, &Refusal{Code: 400, Text: "malformed evidence", err: err}
+	case err != nil || routed.Name != sc.Name || mt.String() != r.MediaType.String():
+		return sc, nil, &Refusal{Code: 415, Text: "media type not accepted", err: err}
+	case !r.Time.IsZero() && !n.o.AllowTimeOverride:
+		return sc, nil, &Refusal{Code: 403, Text: "verification time is not the caller's to choose"}
+	}
+	return sc, n.verifiers[sc.Name], nil
+}
+
+// run is the recover boundary: a scheme that panics gives no verdict, and the
+// process lives.
+func run(ctx context.Context, v Verifier, in Input) (a verdict.Appraisal, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Refusal{Code: 500, Text: "internal", err: fmt.Errorf("panic in scheme: %v", p)}
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return a, &Refusal{Code: 504, Text: "out of budget", err: err}
+	}
+	a, err = v.Appraise(ctx, in)
+	switch {
+	case err == nil:
+		return a, nil
+	case ctx.Err() != nil:
+		return a, &Refusal{Code: 504, Text: "out of budget", err: err}
+	}
+	return a, &Refusal{Code: 500, Text: "internal", err: err}
+}
+
+// finish turns every required claim that the scheme left open into its
+// warning value: affirming needs proof.
+func finish(sc Scheme, a *verdict.Appraisal) {
+	for _, name := range sc.Required {
+		if c := a.Vector[name]; c != verdict.ClaimNone && c != verdict.ClaimUnexpected {
+			continue
+		}
+		a.Vector[name] = openValue(name)
+		a.Reasons = append(a.Reasons, verdict.Reason{
+			Code: verdict.ReasonClaimNotAsserted, Detail: name.String() + " could not be established",
+		})
+	}
+	if a.Freshness == "" {
+		a.Freshness = verdict.FreshnessNotEstablished
+	}
+}
+
+// openValue is the AR4SI warning value that says "not shown" for a claim.
+func openValue(name verdict.ClaimName) verdict.Claim {
+	switch name {
+	case verdict.Executables:
+		return verdict.ClaimUnrecognized
+	case verdict.Configuration:
+		return verdict.ClaimNoVisibility
+	}
+	return verdict.ClaimUnsafe
+}
