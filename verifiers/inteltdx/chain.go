@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inteltdx
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/assize/assize/verdict"
+)
+
+// failure is a check that did not hold: a reason code of the verdict package
+// and a sentence.
+type failure struct{ code, detail string }
+
+func (f *failure) Error() string { return f.code + ": " + f.detail }
+
+func failf(code, format string, args ...any) *failure {
+	return &failure{code: code, detail: fmt.Sprintf(format, args...)}
+}
+
+// window is the time in which one signed thing is valid, both ends included.
+type window struct {
+	what     string
+	from, to time.Time
+}
+
+// check says how t lies outside of the window; empty if it lies inside.
+func (w window) check(t time.Time) string {
+	switch {
+	case t.Before(w.from):
+		return fmt.Sprintf("%s is not valid before %s", w.what, w.from.UTC().Format(time.RFC3339))
+	case t.After(w.to):
+		return fmt.Sprintf("%s expired at %s", w.what, w.to.UTC().Format(time.RFC3339))
+	}
+	return ""
+}
+
+// firstOutside returns the complaint of the first window that t lies outside
+// of, empty if there is none.
+func firstOutside(ws []window, t time.Time) string {
+	for _, w := range ws {
+		if s := w.check(t); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// maxChain is the number of certificates in one chain; Intel uses three.
+const maxChain = 4
+
+var pemBegin = []byte("-----BEGIN CERTIFICATE-----")
+
+// parsePEM reads concatenated certificates, target first. Nothing but white
+// space may stand between them; the zero bytes that platforms write behind the
+// last one are tolerated.
+func parsePEM(raw []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	rest := bytes.TrimSpace(bytes.TrimRight(raw, "\x00"))
+	for len(rest) > 0 {
+		if len(certs) == maxChain {
+			return nil, fmt.Errorf("more than %d certificates", maxChain)
+		}
+		if !bytes.HasPrefix(rest, pemBegin) {
+			return nil, fmt.Errorf("certificate %d: no PEM certificate", len(certs))
+		}
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
+			return nil, fmt.Errorf("certificate %d: broken PEM", len(certs))
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(certs), err)
+		}
+		certs = append(certs, cert)
+		rest = bytes.TrimSpace(rest)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("no certificate")
+	}
+	return certs, nil
+}
+
+// roots are the trust anchors of one verifier.
+type roots []*x509.Certificate
+
+func newRoots(extra []*x509.Certificate) (roots, error) {
+	block, _ := pem.Decode([]byte(intelRootPEM))
+	if block == nil {
+		return nil, errors.New("inteltdx: pinned root is not PEM")
+	}
+	pinned, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("inteltdx: pinned root: %w", err)
+	}
+	return append(roots{pinned}, extra...), nil
+}
+
+// anchor finds the trusted root that issued c, or that c is a copy of. Where
+// several roots bear the name, as simulated ones do, the signature decides.
+func (rs roots) anchor(c *x509.Certificate) *x509.Certificate {
+	var named roots
+	for _, r := range rs {
+		switch {
+		case !bytes.Equal(r.RawSubject, c.RawIssuer):
+		case selfIssued(c) && !bytes.Equal(r.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo):
+		default:
+			named = append(named, r)
+		}
+	}
+	if len(named) == 0 {
+		return nil
+	}
+	for _, r := range named[1:] {
+		if c.CheckSignatureFrom(r) == nil {
+			return r
+		}
+	}
+	return named[0]
+}
+
+func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.RawIssuer) }
+
+// verified is a chain whose signatures hold up to a trusted root. It says
+// nothing about time: windows must be compared at every use.
+type verified struct {
+	certs   []*x509.Certificate // target first, trusted root last
+	windows []window
+}
+
+// verify checks a chain, target first, whose root may be left out.
+func (rs roots) verify(certs []*x509.Certificate) (*verified, *failure) {
+	for _, c := range certs {
+		if _, ok := p256Key(c); !ok || c.SignatureAlgorithm != x509.ECDSAWithSHA256 {
+			return nil, failf(verdict.ReasonChainInvalid, "certificate %q is not ECDSA P-256 with SHA-256", c.Subject.CommonName)
+		}
+	}
+	last := certs[len(certs)-1]
+	root := rs.anchor(last)
+	if root == nil {
+		return nil, failf(verdict.ReasonUnknownRoot, "chain ends at issuer %q (SHA-256 of the last certificate %x), which is no trusted root",
+			last.Issuer.CommonName, sha256.Sum256(last.Raw))
+	}
+	path := certs
+	if selfIssued(last) {
+		path = certs[:len(certs)-1]
+	}
+	if len(path) == 0 {
+		return nil, failf(verdict.ReasonChainInvalid, "chain has no certificate but the root")
+	}
+	v := &verified{certs: append(append([]*x509.Certificate(nil), path...), root)}
+	for _, c := range v.certs {
+		v.windows = append(v.windows, window{fmt.Sprintf("certificate %q", c.Subject.CommonName), c.NotBefore, c.NotAfter})
+	}
+	if f := v.checkPath(); f != nil {
+		return nil, f
+	}
+	return v, nil
+}
+
+// checkPath verifies the signatures at a time when all certificates are valid,
+// so that the outcome does not depend on the time of the appraisal.
+func (v *verified) checkPath() *failure {
+	at := v.windows[0].from
+	for _, w := range v.windows {
+		if w.from.After(at) {
+			at = w.from
+		}
+	}
+	if s := firstOutside(v.windows, at); s != "" {
+		return failf(verdict.ReasonChainInvalid, "the certificates are never valid together: %s", s)
+	}
+	n := len(v.certs)
+	opts := x509.VerifyOptions{
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(),
+		CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	}
+	opts.Roots.AddCert(v.certs[n-1])
+	for _, c := range v.certs[1 : n-1] {
+		opts.Intermediates.AddCert(c)
+	}
+	chains, err := v.certs[0].Verify(opts)
+	if err != nil {
+		return failf(verdict.ReasonChainInvalid, "certificate chain: %v", err)
+	}
+	for _, c := range chains {
+		if sameChain(c, v.certs) {
+			return nil
+		}
+	}
+	return failf(verdict.ReasonChainInvalid, "certificate chain holds certificates that are not part of the path")
+}
+
+func sameChain(a, b []*x509.Certificate) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !a[i].Equal(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func p256Key(c *x509.Certificate) (*ecdsa.PublicKey, bool) {
+	k, ok := c.PublicKey.(*ecdsa.PublicKey)
+	return k, ok && k.Curve == elliptic.P256()
+}
+
+// verifyP256 checks a raw r||s signature (64 bytes, big-endian) over the
+// SHA-256 of msg.
+func verifyP256(key *ecdsa.PublicKey, msg, sig []byte) bool {
+	if len(sig) != signatureSize {
+		return false
+	}
+	digest := sha256.Sum256(msg)
+	return ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:]))
+}
