@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package all is the explicit list of schemes that this build contains.
+package all
+
+import (
+	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/inteltdx"
+	"github.com/assize/assize/verifiers/nvidiagpu"
+)
+
+// Schemes returns every scheme; a new vendor is one line here.
+func Schemes() []verifiers.Scheme {
+	return []verifiers.Scheme{
+		inteltdx.Scheme(),
+		nvidiagpu.Scheme(),
+	}
+}
+
+// Set returns every scheme as a checked set.
+func Set() (*verifiers.Set, error) { return verifiers.NewSet(Schemes()...) }

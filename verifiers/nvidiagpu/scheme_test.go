@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nvidiagpu
+
+import (
+	"bytes"
+	"context"
+	"crypto/elliptic"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"math/big"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+)
+
+func newTest(tb testing.TB, d verifiers.Deps) verifiers.Verifier {
+	tb.Helper()
+	v, err := Scheme().New(d)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return v
+}
+
+func appraise(tb testing.TB, v verifiers.Verifier, raw, nonce []byte, t time.Time) verdict.Appraisal {
+	tb.Helper()
+	a, err := v.Appraise(context.Background(), verifiers.Input{
+		MediaType: evidence.MediaType{Base: MediaType}, Evidence: raw, Nonce: nonce, Time: t,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return a
+}
+
+func (f *fake) appraise() verdict.Appraisal {
+	f.tb.Helper()
+	raw := f.leaf()
+	return appraise(f.tb, newTest(f.tb, f.roots()), raw, f.nonce, at)
+}
+
+func codes(a verdict.Appraisal) []string {
+	var out []string
+	for _, r := range a.Reasons {
+		out = append(out, r.Code)
+	}
+	return out
+}
+
+// wantGood checks everything about an appraisal without any fault.
+func wantGood(tb testing.TB, a verdict.Appraisal, nonce []byte) {
+	tb.Helper()
+	var want verdict.Vector
+	want[verdict.Hardware], want[verdict.Configuration], want[verdict.Executables] = 32, 36, 33
+	if a.Vector != want || a.Status() != verdict.TierWarning || a.Freshness != verdict.FreshnessFresh || !bytes.Equal(a.NonceSeen, nonce) {
+		tb.Fatalf("vector %v, status %v, freshness %s, reasons %v", a.Vector, a.Status(), a.Freshness, a.Reasons)
+	}
+	if got := codes(a); !reflect.DeepEqual(got, []string{"no-collateral", "no-reference-values", "no-reference-values"}) {
+		tb.Fatalf("reasons %v", a.Reasons)
+	}
+	if len(a.Facts.Device) != 2 || a.Facts.ReportData != hex.EncodeToString(nonce) || len(a.Facts.SignerSPKI) != 64 {
+		tb.Fatalf("facts %+v", a.Facts)
+	}
+}
+
+// wantRefused checks that nothing of the evidence got out.
+func wantRefused(tb testing.TB, a verdict.Appraisal, code string) {
+	tb.Helper()
+	if a.Status() != verdict.TierContraindicated || len(a.Reasons) != 1 || a.Reasons[0].Code != code || a.Reasons[0].Detail == "" {
+		tb.Fatalf("status %v, reasons %v, expected %s", a.Status(), a.Reasons, code)
+	}
+	if !reflect.DeepEqual(a.Facts, verdict.Facts{}) || a.NonceSeen != nil {
+		tb.Fatalf("facts %+v and nonce %x of refused evidence", a.Facts, a.NonceSeen)
+	}
+}
+
+func TestFakeIsGood(t *testing.T) {
+	f := newFake(t)
+	a := f.appraise()
+	wantGood(t, a, f.nonce)
+	if want := []string{"nvidia-ueid:1000", "nvidia-pdi:ffeeb20009e0be49"}; !reflect.DeepEqual(a.Facts.Device, want) {
+		t.Errorf("device %v", a.Facts.Device)
+	}
+	if m := a.Claims["measurements"].(map[string]any); len(m) != 3 || m["1"] != strings.Repeat("01", 48) {
+		t.Errorf("measurements %v", m)
+	}
+	if a.Claims["feature-flag"] != "spt" || a.Claims["protected-pcie"] != "off" || a.Claims["revocation"] != "not checked" {
+		t.Errorf("claims %v", a.Claims)
+	}
+	for _, e := range []struct {
+		chip, engine string
+		prefix       byte
+	}{{"GB100", "GSP", 0x41}, {"GB100", "FSP", 0x40}} {
+		b := newFakeOf(t, "BLACKWELL", e.chip, e.engine, e.prefix)
+		b.ext = tcbInfo(0x80000001)
+		a = b.appraise()
+		wantGood(t, a, b.nonce)
+		if a.Claims["dice-flags"] != "80000001" {
+			t.Errorf("flags %v", a.Claims["dice-flags"])
+		}
+	}
+}
+
+func TestExtraRootOnlyWhenGiven(t *testing.T) {
+	f := newFake(t)
+	raw := f.leaf()
+	wantRefused(t, appraise(t, newTest(t, verifiers.Deps{}), raw, f.nonce, at), verdict.ReasonUnknownRoot)
+	other := verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{"nvidia-nvswitch": {f.certs[posRoot]}}}
+	a := appraise(t, newTest(t, other), raw, f.nonce, at)
+	wantRefused(t, a, verdict.ReasonUnknownRoot)
+	if a.Vector[verdict.Hardware] != verdict.ClaimUnknownDevice {
+		t.Errorf("vector %v", a.Vector)
+	}
+	for _, bad := range []*x509.Certificate{nil, f.certs[0]} {
+		if _, err := Scheme().New(verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{Name: {bad}}}); !errors.Is(err, verifiers.ErrMalfunction) {
+			t.Errorf("extra root %v: %v", bad, err)
+		}
+	}
+}
+
+// Two roots with one subject: only the key and the certificate tell them apart.
+func TestSameSubjectOtherRootKey(t *testing.T) {
+	good, bad := newFake(t), newFake(t)
+	raw, deps := bad.leaf(), verifiers.Deps{}
+	good.build()
+	deps = good.roots()
+	wantRefused(t, appraise(t, newTest(t, deps), raw, bad.nonce, at), verdict.ReasonUnknownRoot)
+	// The bad chain below, the good root presented.
+	mixed := append(slices.Clone(bad.certs[:posRoot]), good.certs[posRoot])
+	wantRefused(t, appraise(t, newTest(t, deps), bad.wrap(mixed, bad.report()), bad.nonce, at), verdict.ReasonChainInvalid)
+}
+
+func TestChainFaults(t *testing.T) {
+	for _, c := range []struct {
+		name, code string
+		hardware   verdict.Claim
+		change     func(f *fake)
+	}{
+		{"expired leaf", "expired", 99, func(f *fake) { f.templates[0].NotAfter = at.Add(-time.Second) }},
+		{"expired root", "expired", 99, func(f *fake) { f.templates[4].NotAfter = at.Add(-time.Second) }},
+		{"provisioner not yet valid", "expired", 99, func(f *fake) { f.templates[2].NotBefore = at.Add(time.Second) }},
+		{"leaf may not sign", "chain-invalid", 99, func(f *fake) { f.templates[0].KeyUsage = x509.KeyUsageKeyAgreement }},
+		{"leaf may do more", "chain-invalid", 99, func(f *fake) { f.templates[0].KeyUsage |= x509.KeyUsageKeyAgreement }},
+		{"leaf is a CA", "chain-invalid", 99, func(f *fake) { f.templates[0].IsCA = true }},
+		{"device is no CA", "chain-invalid", 99, func(f *fake) { f.templates[1].IsCA = false }},
+		{"device may not issue", "chain-invalid", 99, func(f *fake) { f.templates[1].KeyUsage = x509.KeyUsageDigitalSignature }},
+		{"path too long across the halves", "chain-invalid", 99, func(f *fake) { f.templates[3].MaxPathLen = 1 }},
+		{"path length zero", "chain-invalid", 99, func(f *fake) { f.templates[2].MaxPathLenZero = true }},
+		{"name constraints", "chain-invalid", 99, func(f *fake) { f.templates[3].PermittedDNSDomains = []string{"example.com"} }},
+		{"P-256 leaf", "chain-invalid", 99, func(f *fake) { f.keys[0] = newKey(f.tb, elliptic.P256()) }},
+		{"SHA-512 signature", "chain-invalid", 99, func(f *fake) { f.templates[0].SignatureAlgorithm = x509.ECDSAWithSHA512 }},
+		{"two FWID extensions", "chain-invalid", 99, func(f *fake) {
+			f.templates[0].ExtraExtensions = []pkix.Extension{tcbInfo(0)(f)}
+		}},
+		{"no FWID extension", "chain-invalid", 99, func(f *fake) {
+			f.ext = func(*fake) pkix.Extension { return pkix.Extension{Id: []int{1, 2, 3}, Value: []byte{5, 0}} }
+		}},
+		{"FWID extension for another device key", "chain-invalid", 99, func(f *fake) {
+			f.ext = func(f *fake) pkix.Extension {
+				g := *f
+				g.keys[1] = newKey(f.tb, elliptic.P384())
+				return compositeDevice(&g)
+			}
+		}},
+		{"bytes behind the FWID extension", "chain-invalid", 99, func(f *fake) {
+			f.ext = func(f *fake) pkix.Extension {
+				e := compositeDevice(f)
+				e.Value = append(e.Value, 0)
+				return e
+			}
+		}},
+		{"leaf of another chip", "identity-mismatch", 97, func(f *fake) { f.templates[0].Subject.CommonName = "GB100 A01 GSP FMC LF" }},
+		{"leaf of another stepping", "identity-mismatch", 97, func(f *fake) { f.templates[0].Subject.CommonName = "GH100 A02 GSP FMC LF" }},
+		{"provisioner of another chip", "identity-mismatch", 97, func(f *fake) { f.templates[2].Subject.CommonName = "NVIDIA GB100 Provisioner ICA 1" }},
+		{"other names", "identity-mismatch", 97, func(f *fake) { f.templates[0].Subject.CommonName = "example" }},
+		{"serial number not the subject's", "identity-mismatch", 97, func(f *fake) { f.templates[1].SerialNumber = big.NewInt(4711) }},
+		{"subject serial number empty", "identity-mismatch", 97, func(f *fake) { f.templates[1].Subject.SerialNumber = "" }},
+		{"prefix of another engine", "identity-mismatch", 97, func(f *fake) {
+			s := append([]byte{0x40}, fakePDI...)
+			f.templates[1].Subject.SerialNumber, f.templates[1].SerialNumber = hex.EncodeToString(s), new(big.Int).SetBytes(s)
+		}},
+		{"arch of another chip", "identity-mismatch", 97, func(f *fake) { f.arch = "BLACKWELL" }},
+		{"arch unknown", "unsupported-evidence", 97, func(f *fake) { f.arch = "VOLTA" }},
+		{"arch of a switch", "unsupported-evidence", 97, func(f *fake) { f.arch = "LS10" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t)
+			c.change(f)
+			a := f.appraise()
+			wantRefused(t, a, c.code)
+			if a.Vector[verdict.Hardware] != c.hardware {
+				t.Errorf("hardware %d", a.Vector[verdict.Hardware])
+			}
+		})
+	}
+}
+
+func TestSwitchBehindGPUName(t *testing.T) {
+	f := newFakeOf(t, "HOPPER", "LS_10", "FSP", 0x40)
+	wantRefused(t, f.appraise(), verdict.ReasonIdentityMismatch)
+}
+
+func TestChainOrderAndReplacement(t *testing.T) {
+	f, g := newFake(t), newFake(t)
+	f.build()
+	g.build()
+	v := newTest(t, f.roots())
+	r := f.report()
+	for _, c := range []struct {
+		name  string
+		certs []*x509.Certificate
+		code  string
+	}{
+		{"two swapped", []*x509.Certificate{f.certs[0], f.certs[2], f.certs[1], f.certs[3], f.certs[4]}, "chain-invalid"},
+		{"reversed", []*x509.Certificate{f.certs[4], f.certs[3], f.certs[2], f.certs[1], f.certs[0]}, "unknown-root"},
+		{"leaf twice", []*x509.Certificate{f.certs[0], f.certs[0], f.certs[2], f.certs[3], f.certs[4]}, "chain-invalid"},
+		{"leaf of another device", []*x509.Certificate{g.certs[0], f.certs[1], f.certs[2], f.certs[3], f.certs[4]}, "chain-invalid"},
+		{"device of another device", []*x509.Certificate{g.certs[0], g.certs[1], f.certs[2], f.certs[3], f.certs[4]}, "chain-invalid"},
+		{"no root", f.certs[:4], "chain-invalid"},
+		{"no leaf", f.certs[1:], "chain-invalid"},
+		{"none", nil, "chain-invalid"},
+		{"root twice", append(slices.Clone(f.certs[:]), f.certs[4]), "malformed-evidence"},
+	} {
+		wantRefused(t, appraise(t, v, f.wrap(c.certs, r), f.nonce, at), c.code)
+	}
+	wantGood(t, appraise(t, v, f.wrap(f.certs[:], r), f.nonce, at), f.nonce)
+	// With a warm cache the chain of the good one does not vouch for others.
+	for range 2 {
+		wantRefused(t, appraise(t, v, f.wrap(append([]*x509.Certificate{g.certs[0]}, f.certs[1:]...), r), f.nonce, at), "chain-invalid")
+		wantRefused(t, appraise(t, v, f.wrap(f.certs[:], g.report()), f.nonce, at), "signature-invalid")
+		wantRefused(t, appraise(t, v, f.wrap(f.certs[:], r), f.nonce, at.AddDate(2, 0, 0)), "expired")
+	}
+}
+
+// The leaf signature alone must fail the chain even when all names fit.
+func TestForgedLeafWithCachedLinks(t *testing.T) {
+	f := newFake(t)
+	f.build()
+	v := newTest(t, f.roots())
+	wantGood(t, appraise(t, v, f.leaf(), f.nonce, at), f.nonce)
+	forged := *f
+	forged.keys[0] = newKey(t, elliptic.P384())
+	issuer, double := newKey(t, elliptic.P384()), *f.certs[1]
+	double.PublicKey = &issuer.PublicKey // all names and ids of certificate 1, another key
+	forged.certs[0] = issue(t, f.templates[0], &double, &forged.keys[0].PublicKey, issuer)
+	wantRefused(t, appraise(t, v, forged.leaf(), f.nonce, at), verdict.ReasonChainInvalid)
+	wantRefused(t, appraise(t, v, forged.leaf(), f.nonce, at), verdict.ReasonChainInvalid) // failures are not remembered
+}
+
+func TestReportVerdicts(t *testing.T) {
+	field := func(typ uint16, v []byte) func(*fake) {
+		return func(f *fake) {
+			for i := range f.fields {
+				if f.fields[i].Type == typ {
+					f.fields[i].Value = v
+					return
+				}
+			}
+			f.fields = append(f.fields, Field{typ, v})
+		}
+	}
+	without := func(f *fake, typ uint16) {
+		f.fields = slices.DeleteFunc(f.fields, func(x Field) bool { return x.Type == typ })
+	}
+	for _, c := range []struct {
+		name   string
+		change func(f *fake)
+		code   string // an additional reason, "" for none
+		tier   verdict.Tier
+		check  func(a verdict.Appraisal) bool
+	}{
+		{"other FWID", func(f *fake) { field(opaqueFWID, make([]byte, 48))(f) }, "identity-mismatch", verdict.TierContraindicated,
+			func(a verdict.Appraisal) bool { return a.Vector[verdict.Hardware] == 96 }},
+		{"no FWID, new driver", func(f *fake) { without(f, opaqueFWID) }, "claim-not-asserted", verdict.TierWarning,
+			func(a verdict.Appraisal) bool {
+				return a.Claims["fwid"] == "absent" && a.Vector[verdict.Hardware] == 32
+			}},
+		{"no FWID, old driver", func(f *fake) { without(f, opaqueFWID); field(opaqueDriver, []byte("545.00\x00"))(f) }, "", verdict.TierWarning,
+			func(a verdict.Appraisal) bool {
+				_, said := a.Claims[reportClaim+"cert-chain-fwid-match"]
+				return a.Claims["fwid"] == "absent" && !said
+			}},
+		{"no opaque data", func(f *fake) { f.fields = nil }, "", verdict.TierWarning, nil},
+		{"unknown opaque type", field(77, []byte{1}), "", verdict.TierWarning,
+			func(a verdict.Appraisal) bool { return reflect.DeepEqual(a.Claims["opaque-unknown"], []any{77}) }},
+		{"newer opaque version", func(f *fake) { field(opaqueVersion, []byte{2, 0})(f); field(opaqueSwitchPDI, pdis(5))(f) }, "configuration", verdict.TierWarning,
+			func(a verdict.Appraisal) bool { return a.Facts.Peers == nil && a.Claims["feature-flag"] == nil }},
+		{"padded", func(f *fake) { f.trail = make([]byte, 3) }, "", verdict.TierWarning,
+			func(a verdict.Appraisal) bool { return a.Claims["padded"] == 3 }},
+		{"peers", field(opaqueSwitchPDI, pdis(5, 0, 6, 5)), "", verdict.TierWarning,
+			func(a verdict.Appraisal) bool {
+				return reflect.DeepEqual(a.Facts.Peers, []string{"nvidia-pdi:0000000000000005", "nvidia-pdi:0000000000000006"})
+			}},
+		{"unknown PCIe state", field(opaqueProtectedPCIe, []byte{1}), "", verdict.TierWarning,
+			func(a verdict.Appraisal) bool { return a.Claims["protected-pcie"] == "unknown (0x01)" }},
+		{"copy of the nonce differs", func(f *fake) { f.members = map[string]any{"nonce": strings.Repeat("00", 32)} }, "nonce-mismatch", verdict.TierContraindicated, all99},
+		{"copy of the driver version differs", func(f *fake) { f.members = map[string]any{"driver_version": "1.2"} }, "identity-mismatch", verdict.TierContraindicated, all99},
+		{"copy of the VBIOS version differs", func(f *fake) { f.members = map[string]any{"vbios_version": "1.2"} }, "identity-mismatch", verdict.TierContraindicated, all99},
+		{"copies agree", func(f *fake) {
+			f.members = map[string]any{"vbios_version": "96.00.9f.00.01", "driver_version": "590.12", "version": "1.0"}
+		}, "", verdict.TierWarning, nil},
+		{"nonce in base64", func(f *fake) {
+			f.members = map[string]any{"nonce": base64.StdEncoding.EncodeToString(f.nonce)}
+		}, "", verdict.TierWarning, nil},
+		{"unknown member", func(f *fake) { f.members = map[string]any{"later": 1} }, "", verdict.TierWarning,
+			func(a verdict.Appraisal) bool { return reflect.DeepEqual(a.Claims["unknown-members"], []any{"later"}) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t)
+			c.change(f)
+			a := f.appraise()
+			extra := slices.DeleteFunc(codes(a), func(s string) bool { return s == "no-collateral" || s == "no-reference-values" })
+			if want := strings.Fields(c.code); a.Status() != c.tier || !slices.Equal(extra, want) {
+				t.Fatalf("status %v, reasons %v", a.Status(), a.Reasons)
+			}
+			if c.check != nil && !c.check(a) {
+				t.Fatalf("vector %v, facts %+v, claims %v", a.Vector, a.Facts, a.Claims)
+			}
+		})
+	}
+}
+
+func all99(a verdict.Appraisal) bool { return a.Vector == verdict.AllClaims(99) }
+
+func pdis(n ...byte) []byte {
+	var out []byte
+	for _, b := range n {
+		out = append(out, b, 0, 0, 0, 0, 0, 0, 0)
+	}
+	return out
+}
+
+func TestDebugFirmware(t *testing.T) {
+	f := newFakeOf(t, "BLACKWELL", "GB100", "GSP", 0x41)
+	f.ext = tcbInfo(0x90000001) // bit 3
+	a := f.appraise()
+	if a.Vector[verdict.Configuration] != verdict.ClaimContraindicate || !slices.Contains(codes(a), verdict.ReasonDebug) {
+		t.Fatalf("vector %v, reasons %v", a.Vector, a.Reasons)
+	}
+}
+
+// Signed by the device, but without a meaning: contraindicated, not a crash.
+func TestOpaqueWithoutMeaning(t *testing.T) {
+	for typ, v := range map[uint16][]byte{
+		opaqueDriver: []byte("../x\x00"), opaqueVBIOS: []byte("96.10.55.00.01"), opaqueFWID: {1}, opaqueSwitchPDI: make([]byte, 9),
+		opaqueVersion: {1}, opaqueProject: []byte("a\x00b"), opaqueBoard: {1}, opaqueNVDEC0: {}, opaqueMSRSCNT: {1},
+	} {
+		f := newFake(t)
+		f.fields = []Field{{typ, v}}
+		wantRefused(t, f.appraise(), verdict.ReasonMalformed)
+	}
+}
+
+func TestFreshness(t *testing.T) {
+	f := newFake(t)
+	raw := f.leaf()
+	v := newTest(t, f.roots())
+	for _, c := range []struct {
+		nonce []byte
+		want  verdict.Freshness
+		code  string
+		tier  verdict.Tier
+	}{
+		{f.nonce, verdict.FreshnessFresh, "", verdict.TierWarning},
+		{nil, verdict.FreshnessNotEstablished, "nonce-not-established", verdict.TierWarning},
+		{[]byte{}, verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
+		{f.nonce[:31], verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
+		{append(slices.Clone(f.nonce), 7), verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
+		{bytes.Repeat([]byte{8}, 32), verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
+	} {
+		a := appraise(t, v, raw, c.nonce, at)
+		if a.Freshness != c.want || a.Status() != c.tier || !bytes.Equal(a.NonceSeen, f.nonce) || (c.code != "" && !slices.Contains(codes(a), c.code)) {
+			t.Errorf("nonce %x: %s, %v, %v", c.nonce, a.Freshness, a.Status(), a.Reasons)
+		}
+	}
+}
+
+func TestNoVerdict(t *testing.T) {
+	f := newFake(t)
+	raw := f.leaf()
+	v := newTest(t, f.roots())
+	if _, err := v.Appraise(context.Background(), verifiers.Input{Evidence: raw}); !errors.Is(err, verifiers.ErrMalfunction) {
+		t.Errorf("zero time: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := v.Appraise(ctx, verifiers.Input{Evidence: raw, Time: at}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	wantRefused(t, appraise(t, v, make([]byte, MaxEvidence+1), nil, at), verdict.ReasonTooLarge)
+}
+
+func TestSchemeIsComplete(t *testing.T) {
+	s, err := verifiers.NewSet(Scheme())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, base := range []string{MediaType, MediaTypeAlias} {
+		if sc, _, err := s.Route(evidence.MediaType{Base: base}, nil); err != nil || sc.Name != Name {
+			t.Errorf("%s: %v", base, err)
+		}
+	}
+}
+
+func TestLRU(t *testing.T) {
+	c := newLRU[int](2)
+	k := func(n byte) digest { return digest{n} }
+	c.put(k(1), 1)
+	c.put(k(2), 2)
+	c.get(k(1))
+	c.put(k(1), 9)
+	c.put(k(3), 3)
+	if _, ok := c.get(k(2)); ok {
+		t.Error("the least recently used entry is still there")
+	}
+	if v, ok := c.get(k(1)); !ok || v != 1 {
+		t.Errorf("entry 1: %d, %v", v, ok)
+	}
+	if len(c.byKey) != 2 || c.order.Len() != 2 {
+		t.Errorf("%d entries", len(c.byKey))
+	}
+}
+
+// One verifier, many goroutines, good and bad evidence through one cache.
+func TestConcurrent(t *testing.T) {
+	f := newFake(t)
+	good := f.leaf()
+	bad := f.wrap(f.certs[:], append(f.report(), 1))
+	v := newTest(t, f.roots())
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 4 {
+				if a, err := v.Appraise(t.Context(), verifiers.Input{Evidence: good, Nonce: f.nonce, Time: at}); err != nil || a.Status() != verdict.TierWarning {
+					t.Errorf("good: %v, %v", a.Reasons, err)
+				}
+				if a, err := v.Appraise(t.Context(), verifiers.Input{Evidence: bad, Nonce: f.nonce, Time: at}); err != nil || a.Status() != verdict.TierContraindicated {
+					t.Errorf("bad: %v, %v", a.Reasons, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
