@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package topologies
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+)
+
+// Component is one thing to be judged: a leaf of the evidence tree, or one
+// device of a leaf that carries several.
+type Component struct {
+	Label evidence.Path
+	// Leaf is the path of the leaf that it came from; it equals Label unless
+	// the leaf was split.
+	Leaf      evidence.Path
+	MediaType evidence.MediaType
+	// Scheme is empty when nobody can appraise it; Reason then says why.
+	Scheme    string
+	Class     verifiers.Class
+	NonceSize int
+	Evidence  []byte
+	Reason    *verdict.Reason
+}
+
+// Input is everything that a plan depends on.
+type Input struct {
+	Components []Component
+	// Nonce is the session nonce, nil when none was given.
+	Nonce  []byte
+	Adjust *Adjustment
+	// Given holds challenges that the caller named per label path; a path
+	// covers everything below it, the longest wins.
+	Given map[evidence.Path][]byte
+	// Optional are label patterns beyond those in the expression.
+	Optional []string
+	// Route gives the candidates for a scheme at a node ("" = anywhere).
+	Route func(scheme, node string) []verifiers.Candidate
+}
+
+// Kind of a step.
+type Kind string
+
+// Kinds of steps.
+const (
+	Appraise Kind = "appraise"
+	Combine  Kind = "combine"
+)
+
+// Step is one action of a plan. A step with a Reason is not dispatched: its
+// component is in the verdict without an appraisal.
+type Step struct {
+	Kind       Kind
+	Label      evidence.Path
+	Scheme     string
+	Class      verifiers.Class
+	MediaType  evidence.MediaType
+	Evidence   []byte
+	Digest     [32]byte
+	Nonce      []byte
+	NonceRule  string
+	Required   bool
+	Candidates []verifiers.Candidate
+	Reason     *verdict.Reason
+}
+
+// Plan is an ordered list of steps: one per component, sorted by label, then
+// the combination.
+type Plan struct {
+	// Topology is the expression with its patterns resolved to labels.
+	Topology string
+	Steps    []Step
+}
+
+// New plans an expression over the components. An error means that the
+// expression cannot be carried out at all; what is merely missing or unknown
+// is in the plan as a component without a verdict.
+func New(e Expr, in Input) (*Plan, error) {
+	if in.Route == nil {
+		return nil, errors.New("topologies: no routes")
+	}
+	if e.Head == Label || e.Head == Optional {
+		e = Expr{Head: Lead, Args: []Expr{e}, Pos: e.Pos}
+	}
+	s := &scope{in: in, owned: map[evidence.Path]int{}}
+	resolved, err := s.expr(e, true)
+	if err != nil {
+		return nil, err
+	}
+	s.leftovers()
+	slices.SortFunc(s.steps, func(a, b Step) int { return strings.Compare(string(a.Label), string(b.Label)) })
+	for i := 1; i < len(s.steps); i++ {
+		if s.steps[i].Label == s.steps[i-1].Label {
+			return nil, fmt.Errorf("topologies: two components have the label %s", s.steps[i].Label)
+		}
+	}
+	return &Plan{Topology: resolved.String(), Steps: append(s.steps, Step{Kind: Combine})}, nil
+}
+
+// scope is the state of one planning run.
+type scope struct {
+	in    Input
+	owned map[evidence.Path]int // position of the operand that owns it
+	steps []Step
+}
+
+// head plans one kind of expression; heads is the explicit list of them.
+type head struct {
+	name Head
+	plan func(*scope, Expr, bool) (Expr, error)
+}
+
+func heads() []head {
+	return []head{
+		{Label, (*scope).label},
+		{Lead, (*scope).lead},
+		{Optional, (*scope).optional},
+	}
+}
+
+func (s *scope) expr(e Expr, required bool) (Expr, error) {
+	for _, h := range heads() {
+		if h.name == e.Head {
+			return h.plan(s, e, required)
+		}
+	}
+	return Expr{}, &ParseError{e.Pos, fmt.Sprintf("%q is a topology that this build cannot run", string(e.Head))}
+}
+
+// args plans every operand and returns them resolved.
+func (s *scope) args(e Expr, required bool) (Expr, error) {
+	out := e
+	out.Args = make([]Expr, 0, len(e.Args))
+	for _, a := range e.Args {
+		r, err := s.expr(a, required)
+		if err != nil {
+			return Expr{}, err
+		}
+		if r.Head == Label && r.Pattern == "" {
+			out.Args = append(out.Args, r.Args...)
+			continue
+		}
+		out.Args = append(out.Args, r)
+	}
+	return out, nil
+}
+
+// label takes every component that the pattern names. A pattern that names
+// nothing is a component that must be there and is not.
+func (s *scope) label(e Expr, required bool) (Expr, error) {
+	group := Expr{Head: Label, Pos: e.Pos}
+	for _, c := range s.in.Components {
+		if !Match(e.Pattern, string(c.Label)) {
+			continue
+		}
+		if at, twice := s.owned[c.Label]; twice {
+			return Expr{}, &ParseError{e.Pos, fmt.Sprintf("component %s is already named at position %d", c.Label, at+1)}
+		}
+		s.own(c, e, required)
+		group.Args = append(group.Args, Expr{Head: Label, Pattern: string(c.Label), Node: e.Node, Pos: e.Pos})
+	}
+	if len(group.Args) > 0 {
+		return group, nil
+	}
+	s.steps = append(s.steps, Step{
+		Kind: Appraise, Label: evidence.Path(e.Pattern), Required: required,
+		Reason: &verdict.Reason{Code: verdict.ReasonMissingComponent, Detail: "nothing was submitted under " + e.Pattern},
+	})
+	return e, nil
+}
+
+func (s *scope) own(c Component, e Expr, required bool) {
+	s.owned[c.Label] = e.Pos
+	st := Step{
+		Kind: Appraise, Label: c.Label, Scheme: c.Scheme, Class: c.Class, MediaType: c.MediaType,
+		Evidence: c.Evidence, Digest: sha256.Sum256(c.Evidence),
+		Required: required && !s.isOptional(c.Label), Reason: c.Reason,
+	}
+	s.nonce(&st, c)
+	if st.Reason == nil {
+		st.Candidates = s.in.Route(c.Scheme, e.Node)
+		if len(st.Candidates) == 0 {
+			st.Reason = &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: "no node serves " + c.Scheme + atNode(e.Node)}
+		}
+	}
+	s.steps = append(s.steps, st)
+}
+
+func atNode(node string) string {
+	if node == "" {
+		return ""
+	}
+	return " at " + node
+}
+
+func (s *scope) isOptional(label evidence.Path) bool {
+	return slices.ContainsFunc(s.in.Optional, func(p string) bool { return Match(p, string(label)) })
+}
+
+// nonce chooses the challenge for a step. A rule that cannot be applied makes
+// the component undispatchable rather than silently unchecked.
+func (s *scope) nonce(st *Step, c Component) {
+	if v, ok := s.given(c.Label); ok {
+		st.Nonce, st.NonceRule = v, RuleGiven
+		return
+	}
+	if s.in.Nonce == nil || c.Scheme == "" {
+		return
+	}
+	rule, err := s.in.Adjust.rule(string(c.Leaf), c.NonceSize, len(s.in.Nonce))
+	if err == nil {
+		st.NonceRule = rule
+		st.Nonce, err = DeriveNonce(rule, s.in.Nonce)
+	}
+	if err != nil {
+		st.Reason = &verdict.Reason{Code: verdict.ReasonNonceMismatch, Detail: err.Error()}
+	}
+}
+
+func (s *scope) given(label evidence.Path) ([]byte, bool) {
+	best, found := evidence.Path(""), false
+	for p := range s.in.Given {
+		if label.Under(p) && (!found || len(p) > len(best)) {
+			best, found = p, true
+		}
+	}
+	return s.in.Given[best], found
+}
+
+// leftovers reports what was submitted and that nobody asked for: it is not
+// appraised, and as an optional component without a verdict it caps.
+func (s *scope) leftovers() {
+	for _, c := range s.in.Components {
+		if _, ok := s.owned[c.Label]; ok {
+			continue
+		}
+		s.steps = append(s.steps, Step{
+			Kind: Appraise, Label: c.Label, Scheme: c.Scheme, Class: c.Class, MediaType: c.MediaType,
+			Evidence: c.Evidence, Digest: sha256.Sum256(c.Evidence),
+			Reason: &verdict.Reason{Code: verdict.ReasonUnexpected, Detail: "the topology does not name this component"},
+		})
+	}
+}
+
+// Digest is the SHA-256 of the plan's canonical JSON: topology, components,
+// rules, candidates and evidence digests; never evidence itself.
+func (p *Plan) Digest() [32]byte {
+	type step struct {
+		Kind       Kind                  `json:"kind"`
+		Label      evidence.Path         `json:"label,omitempty"`
+		Scheme     string                `json:"scheme,omitempty"`
+		MediaType  string                `json:"media_type,omitempty"`
+		Digest     string                `json:"sha256,omitempty"`
+		Nonce      string                `json:"nonce,omitempty"`
+		NonceRule  string                `json:"nonce_rule,omitempty"`
+		Required   bool                  `json:"required"`
+		Candidates []verifiers.Candidate `json:"candidates,omitempty"`
+		Reason     *verdict.Reason       `json:"reason,omitempty"`
+	}
+	steps := make([]step, len(p.Steps))
+	for i, s := range p.Steps {
+		steps[i] = step{
+			Kind: s.Kind, Label: s.Label, Scheme: s.Scheme, NonceRule: s.NonceRule, Nonce: hex.EncodeToString(s.Nonce),
+			Required: s.Required, Candidates: s.Candidates, Reason: s.Reason,
+		}
+		if s.Kind == Appraise {
+			steps[i].MediaType, steps[i].Digest = s.MediaType.String(), hex.EncodeToString(s.Digest[:])
+		}
+	}
+	raw, err := json.Marshal(struct {
+		Topology string `json:"topology"`
+		Steps    []step `json:"steps"`
+	}{p.Topology, steps})
+	if err != nil { // only strings, numbers and booleans above
+		return [32]byte{}
+	}
+	return sha256.Sum256(raw)
+}
