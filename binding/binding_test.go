@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package binding
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verdict"
+)
+
+var nonce = []byte("0123456789abcdef0123456789abcdef")
+
+// part makes a component with a verified result: class, freshness, devices.
+func part(t *testing.T, label, class, rule string, f verdict.Freshness, devices ...string) verdict.Component {
+	t.Helper()
+	s, err := trust.GenerateSigner("EdDSA", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchors, err := trust.NewAnchors(s.Key("v", []string{"s"}, trust.RoleVerifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1750000000, 0)
+	c := verdict.Component{
+		Label: evidence.Path(label), Scheme: "s", Class: class, Required: true,
+		NonceRule: rule, Request: strings.Repeat("0a", 16), Evidence: sha256.Sum256([]byte(label)),
+	}
+	if f != verdict.FreshnessNotEstablished {
+		c.Nonce = nonce
+	}
+	a := verdict.Appraisal{Freshness: f, Facts: verdict.Facts{Device: devices}}
+	a.Vector[verdict.Hardware] = verdict.ClaimApproved
+	if f == verdict.FreshnessFresh {
+		a.NonceSeen = nonce
+	}
+	token, err := verdict.SignPartial(s, verdict.Issue{
+		Verifier: verdict.Identity{Developer: "d", Build: "b"}, Label: c.Label, Scheme: "s", MediaType: "a/b",
+		Request: c.Request, Nonce: c.Nonce, NonceRule: rule, Evidence: c.Evidence, IssuedAt: now, Expires: now.Add(time.Minute),
+	}, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Partial, err = verdict.VerifyPartial(token, verdict.Expect{
+		Label: c.Label, Scheme: "s", Request: c.Request, Nonce: c.Nonce, Evidence: c.Evidence,
+	}, verdict.Intake{Now: now}, anchors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const isFresh, stale, open = verdict.FreshnessFresh, verdict.FreshnessMismatch, verdict.FreshnessNotEstablished
+
+func edges(b []verdict.Binding) string {
+	var out []string
+	for _, e := range b {
+		out = append(out, strings.Join([]string{string(e.From), string(e.To), e.Kind, e.Strength, e.Status}, ":"))
+	}
+	return strings.Join(out, " ")
+}
+
+func caps(c []verdict.Cap) string {
+	var out []string
+	for _, x := range c {
+		out = append(out, x.Tier.String()+":"+x.Reason.Code)
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		name, edges, caps string
+		parts             []verdict.Component
+	}{
+		{"alone", "", "", []verdict.Component{part(t, "gpu", "device", "same", isFresh)}},
+		{"nothing at all", "", "", nil},
+		{"one nonce is freshness only", "gpu:cpu:common-nonce:nonce:bound", "warning:unbound-component",
+			[]verdict.Component{part(t, "cpu", "cpu-tee", "shake256/64", isFresh), part(t, "gpu", "device", "same", isFresh)}},
+		{"a given nonce binds nothing", "gpu:cpu:common-nonce:none:absent", "warning:unbound-component",
+			[]verdict.Component{part(t, "cpu", "cpu-tee", "same", isFresh), part(t, "gpu", "device", "given", isFresh)}},
+		{"another session", "gpu:cpu:common-nonce:none:absent", "warning:unbound-component",
+			[]verdict.Component{part(t, "cpu", "cpu-tee", "same", isFresh), part(t, "gpu", "device", "same", stale)}},
+		{"no challenge", "gpu:cpu:common-nonce:none:absent", "warning:unbound-component",
+			[]verdict.Component{part(t, "cpu", "cpu-tee", "", open), part(t, "gpu", "device", "", open)}},
+		{"no answer", "gpu:cpu:common-nonce:none:absent", "warning:unbound-component",
+			[]verdict.Component{part(t, "cpu", "cpu-tee", "same", isFresh), {Label: "gpu", Class: "device"}}},
+		{"no root", "", "warning:unbound-component",
+			[]verdict.Component{part(t, "a", "device", "same", isFresh), part(t, "b", "device", "same", isFresh)}},
+		{"two roots", "", "warning:unbound-component",
+			[]verdict.Component{part(t, "a", "cpu-tee", "same", isFresh), part(t, "b", "cpu-tee", "same", isFresh)}},
+		{"one device twice", "b:a:identity-collision:none:broken", "contraindicated:duplicate-identity warning:unbound-component",
+			[]verdict.Component{part(t, "a", "device", "same", isFresh, "x:1", "y:1"), part(t, "b", "device", "same", isFresh, "x:1", "y:1")}},
+		{"two devices", "", "warning:unbound-component",
+			[]verdict.Component{part(t, "a", "device", "same", isFresh, "x:1"), part(t, "b", "device", "same", isFresh, "x:2")}},
+	} {
+		e, k := Check(c.parts)
+		if edges(e) != c.edges || caps(k) != c.caps {
+			t.Errorf("%s:\n got %s | %s\nwant %s | %s", c.name, edges(e), caps(k), c.edges, c.caps)
+		}
+	}
+}
+
+// Only a path of strong, bound edges to the root takes the cap away.
+func TestUnboundFollowsStrongEdges(t *testing.T) {
+	parts := []verdict.Component{{Label: "cpu", Class: "cpu-tee"}, {Label: "gpu"}, {Label: "nic"}}
+	strong := func(from, to, status string) verdict.Binding {
+		return verdict.Binding{From: evidence.Path(from), To: evidence.Path(to), Strength: StrengthStrong, Status: status}
+	}
+	root := rootOf(parts)
+	for name, c := range map[string]struct {
+		edges []verdict.Binding
+		loose int
+	}{
+		"all bound":       {[]verdict.Binding{strong("nic", "gpu", StatusBound), strong("gpu", "cpu", StatusBound)}, 0},
+		"one is loose":    {[]verdict.Binding{strong("gpu", "cpu", StatusBound)}, 1},
+		"a broken edge":   {[]verdict.Binding{strong("nic", "gpu", StatusBroken), strong("gpu", "cpu", StatusBound)}, 1},
+		"an island":       {[]verdict.Binding{strong("nic", "gpu", StatusBound)}, 1},
+		"nonce is no way": {[]verdict.Binding{{From: "gpu", To: "cpu", Strength: StrengthNonce, Status: StatusBound}, {From: "nic", To: "cpu", Strength: StrengthNonce, Status: StatusBound}}, 1},
+	} {
+		if got := unbound(root, parts, c.edges); len(got) != c.loose {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
