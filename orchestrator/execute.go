@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/assize/assize/binding"
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/topologies"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+)
+
+// minReserve is kept of the budget for combining and signing.
+const minReserve = 50 * time.Millisecond
+
+// plan takes the tree apart into components and plans the topology over them.
+func (o *Orchestrator) plan(ctx context.Context, tree *evidence.Tree, r Request) (*topologies.Plan, error) {
+	_, span := o.tracer.Start(ctx, "plan")
+	defer span.End()
+	parts, err := o.components(tree)
+	if err != nil {
+		return nil, err
+	}
+	expr := o.o.Topology
+	if r.Topology != nil {
+		expr = r.Topology
+	}
+	for p := range r.Given {
+		if !slices.ContainsFunc(parts, func(c topologies.Component) bool { return c.Label.Under(p) }) {
+			return nil, fmt.Errorf("%w: a nonce was given for %s, which was not submitted", ErrRequest, p)
+		}
+	}
+	plan, err := topologies.New(*expr, topologies.Input{
+		Components: parts, Nonce: r.Nonce, Given: r.Given, Optional: r.Optional,
+		Adjust: adjustment(tree), Route: o.o.Route,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTopology, err)
+	}
+	return plan, nil
+}
+
+// components routes every leaf by its media type and splits those that carry
+// several devices. What nobody can appraise stays in, with the reason.
+func (o *Orchestrator) components(tree *evidence.Tree) ([]topologies.Component, error) {
+	var out []topologies.Component
+	for _, leaf := range tree.Leaves() {
+		label := leaf.Path()
+		if label == "" {
+			label = "evidence" // a bare record has no label of its own
+		}
+		c := topologies.Component{Label: label, Leaf: label, MediaType: leaf.MediaType(), Evidence: leaf.Value()}
+		if ind := leaf.Indicator(); ind != 0 && ind != evidence.IndEvidence {
+			c.Reason = &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: "the record is not (only) evidence"}
+			out = append(out, c)
+			continue
+		}
+		scheme, mt, err := o.o.Schemes.Route(c.MediaType, c.Evidence)
+		if err != nil {
+			c.Reason = routeReason(err)
+			out = append(out, c)
+			continue
+		}
+		c.MediaType, c.Scheme, c.Class, c.NonceSize = mt, scheme.Name, scheme.Class, scheme.NonceSize
+		out = append(out, split(scheme, c)...)
+	}
+	if len(out) > o.o.Limits.Leaves {
+		return nil, fmt.Errorf("%w: more than %d components", ErrRequest, o.o.Limits.Leaves)
+	}
+	return out, nil
+}
+
+func split(scheme verifiers.Scheme, c topologies.Component) []topologies.Component {
+	parts, err := scheme.Components(c.MediaType, c.Evidence)
+	if err != nil {
+		c.Reason = routeReason(err)
+		return []topologies.Component{c}
+	}
+	if scheme.Split == nil {
+		return []topologies.Component{c}
+	}
+	out := make([]topologies.Component, len(parts))
+	for i, raw := range parts {
+		out[i] = c
+		out[i].Label, out[i].Evidence = c.Leaf.Index(i), raw
+	}
+	return out
+}
+
+func routeReason(err error) *verdict.Reason {
+	if errors.Is(err, verifiers.ErrMalformed) {
+		return &verdict.Reason{Code: verdict.ReasonMalformed, Detail: err.Error()}
+	}
+	return &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: err.Error()}
+}
+
+func adjustment(tree *evidence.Tree) *topologies.Adjustment {
+	t := tree.Ratsd()
+	if t == nil || t.Function == "" {
+		return nil
+	}
+	a := &topologies.Adjustment{Function: t.Function, Sizes: map[string]int{}}
+	for p, n := range t.Sizes {
+		a.Sizes[string(p)] = n
+	}
+	return a
+}
+
+// execute runs every appraisal of the plan at once under one deadline and
+// returns the components in the order of their labels.
+func (o *Orchestrator) execute(ctx context.Context, plan *topologies.Plan, session string, at time.Time) ([]verdict.Component, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.callBudget(ctx))
+	defer cancel()
+	parts := make([]verdict.Component, 0, len(plan.Steps))
+	for _, st := range plan.Steps {
+		if st.Kind != topologies.Appraise {
+			continue
+		}
+		id, err := o.random()
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, verdict.Component{
+			Label: st.Label, Scheme: st.Scheme, MediaType: st.MediaType.String(), Class: string(st.Class),
+			Required: st.Required, Evidence: st.Digest, Nonce: st.Nonce, NonceRule: st.NonceRule, Request: id,
+		})
+	}
+	width := make(chan struct{}, o.o.Width)
+	var wg sync.WaitGroup
+	for i := range parts {
+		st := plan.Steps[i]
+		if st.Reason != nil {
+			parts[i].Reasons = append(parts[i].Reasons, *st.Reason)
+			continue
+		}
+		wg.Go(func() { o.step(ctx, width, st, &parts[i], session, at) })
+	}
+	wg.Wait()
+	return parts, nil
+}
+
+// callBudget is what the components may take: the whole budget or the caller's
+// deadline, whichever is nearer, less a reserve for combining and signing.
+func (o *Orchestrator) callBudget(ctx context.Context) time.Duration {
+	budget := o.o.Budget
+	if d, ok := ctx.Deadline(); ok {
+		budget = min(budget, time.Until(d))
+	}
+	return budget - max(budget/5, min(minReserve, budget/2))
+}
+
+// step appraises one component and never fails: no answer is a reason.
+func (o *Orchestrator) step(ctx context.Context, width chan struct{}, st topologies.Step, c *verdict.Component, session string, at time.Time) {
+	start := time.Now()
+	ctx, span := o.tracer.Start(ctx, "appraise "+st.Scheme, trace.WithAttributes(
+		attribute.String("assize.scheme", st.Scheme), attribute.String("assize.component", string(st.Label))))
+	defer func() {
+		c.Duration = time.Since(start)
+		span.SetAttributes(attribute.String("assize.tier", c.Tier().String()))
+		span.End()
+	}()
+	for _, sem := range []chan struct{}{width, o.slots} {
+		select {
+		case sem <- struct{}{}:
+			defer func() { <-sem }()
+		case <-ctx.Done():
+			c.Reasons = append(c.Reasons, verdict.Reason{Code: verdict.ReasonTimeout, Detail: "the budget ended before it could be sent"})
+			return
+		}
+	}
+	p, err := o.call(ctx, st, c, session, at)
+	if err != nil {
+		c.Reasons = append(c.Reasons, failureReason(err))
+		return
+	}
+	c.Partial = p
+}
+
+func (o *Orchestrator) call(ctx context.Context, st topologies.Step, c *verdict.Component, session string, at time.Time) (verdict.Partial, error) {
+	expect := verdict.Expect{Label: st.Label, Scheme: st.Scheme, Request: c.Request, Nonce: st.Nonce, Evidence: st.Digest}
+	return o.o.Appraiser.Appraise(ctx, verifiers.Call{
+		Request: verifiers.Request{
+			ID: c.Request, Session: session, Label: st.Label, Scheme: st.Scheme, MediaType: st.MediaType,
+			Evidence: st.Evidence, Nonce: st.Nonce, NonceRule: st.NonceRule, Time: at,
+		},
+		Candidates: st.Candidates,
+		Verify: func(token []byte) (verdict.Partial, error) {
+			return verdict.VerifyPartial(token, expect, verdict.Intake{Now: o.o.Clock()}, o.o.Anchors)
+		},
+	})
+}
+
+func failureReason(err error) verdict.Reason {
+	var f *verifiers.Failure
+	if errors.As(err, &f) {
+		return verdict.Reason{Code: f.Reason, Detail: f.Detail}
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return verdict.Reason{Code: verdict.ReasonTimeout, Detail: "no answer within the budget"}
+	case errors.Is(err, context.Canceled):
+		return verdict.Reason{Code: verdict.ReasonCancelled, Detail: "the caller went away"}
+	}
+	return verdict.Reason{Code: verdict.ReasonMalfunction, Detail: "the verifier cannot be used"}
+}
+
+// conclusion is everything that the verdict is made of.
+type conclusion struct {
+	request Request
+	tree    *evidence.Tree
+	plan    *topologies.Plan
+	session string
+	parts   []verdict.Component
+}
+
+// conclude binds, combines and signs.
+func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Result, error) {
+	_, span := o.tracer.Start(ctx, "combine")
+	defer span.End()
+	slices.SortFunc(c.parts, func(a, b verdict.Component) int { return strings.Compare(string(a.Label), string(b.Label)) })
+	edges, caps := binding.Check(c.parts)
+	caps = append(caps, freshness(c)...)
+	res := &verdict.Result{
+		Verifier: o.o.Identity, Time: o.o.Clock(), VerificationTime: c.request.Time,
+		Session: c.session, Topology: c.plan.Topology, PlanDigest: c.plan.Digest(),
+		Nonce: c.request.Nonce, Composite: c.tree.Digest(),
+		Components: c.parts, Caps: caps, Bindings: edges,
+		Outcome: verdict.Combine(c.parts, caps),
+	}
+	if _, err := verdict.SignResult(o.o.Signer, res, o.o.Lifetime); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	return res, nil
+}
+
+// freshness caps a composite whose challenge is not known to be the caller's.
+func freshness(c conclusion) []verdict.Cap {
+	var caps []verdict.Cap
+	if t := c.tree.Ratsd(); t != nil && c.request.Nonce != nil && !sameNonce(t.Nonce, c.request.Nonce) {
+		caps = append(caps, verdict.Cap{Tier: verdict.TierContraindicated, Reason: verdict.Reason{
+			Code: verdict.ReasonNonceMismatch, Detail: "the token was made for another session nonce"}})
+	}
+	if c.request.Nonce == nil && !allGiven(c.plan) {
+		caps = append(caps, verdict.Cap{Tier: verdict.TierWarning, Reason: verdict.Reason{
+			Code: verdict.ReasonNonceNotEstablished, Detail: "no session nonce was given, so the evidence may be a replay"}})
+	}
+	if !c.request.Time.IsZero() {
+		caps = append(caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
+			Code: verdict.ReasonTimeOverridden, Detail: "verified as of " + c.request.Time.UTC().Format(time.RFC3339)}})
+	}
+	return caps
+}
+
+// allGiven reports whether the caller named a challenge for every component.
+func allGiven(p *topologies.Plan) bool {
+	for _, st := range p.Steps {
+		if st.Kind == topologies.Appraise && st.NonceRule != topologies.RuleGiven {
+			return false
+		}
+	}
+	return true
+}
