@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package api is the HTTP front door. It translates requests and verdicts and
+// decides nothing. Begin with New, which returns an http.Handler for
+//
+//	POST /v1/appraise            composite evidence in, one verdict out
+//	GET  /v1/verifiers           who can appraise what
+//	GET  /.well-known/jwks.json  keys with which results are signed
+//	GET  /healthz, /readyz       liveness and readiness
+//	GET  /metrics                Prometheus, when there is a handler for it
+//
+// Errors are application/problem+json (RFC 9457) with code, and with label and
+// offset where a message is malformed.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/internal/limits"
+	"github.com/assize/assize/orchestrator"
+	"github.com/assize/assize/verdict"
+)
+
+// Appraiser is what the front door stands in front of.
+type Appraiser interface {
+	Appraise(ctx context.Context, r orchestrator.Request) (*verdict.Result, error)
+}
+
+// Verifier describes one component verifier for GET /v1/verifiers.
+type Verifier struct {
+	Scheme    string   `json:"scheme"`
+	Developer string   `json:"developer"`
+	Build     string   `json:"build"`
+	KID       string   `json:"kid"`
+	Site      string   `json:"site"`
+	Accepts   []string `json:"accepts"`
+	// Trusted says whether the lead holds this key for this scheme.
+	Trusted bool `json:"trusted"`
+}
+
+// Options configure the handler. Appraiser, JWKS, Ready and Logger are
+// mandatory.
+type Options struct {
+	Appraiser Appraiser
+	JWKS      func() ([]byte, error)
+	Ready     func(context.Context) error
+	Verifiers func() []Verifier
+	Metrics   http.Handler
+	Logger    *slog.Logger
+	// MaxBody is the largest composite in bytes, InFlight the number of
+	// appraisals at once, Budget the longest time for one.
+	MaxBody  int64
+	InFlight int
+	Budget   time.Duration
+}
+
+type server struct {
+	o     Options
+	slots chan struct{}
+}
+
+// New returns the handler.
+func New(o Options) (http.Handler, error) {
+	if o.Appraiser == nil || o.JWKS == nil || o.Ready == nil || o.Logger == nil {
+		return nil, errors.New("api: incomplete options")
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = int64(limits.Default().Composite)
+	}
+	if o.InFlight <= 0 {
+		o.InFlight = 64
+	}
+	if o.Budget <= 0 {
+		o.Budget = 10 * time.Second
+	}
+	s := &server{o: o, slots: make(chan struct{}, o.InFlight)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/appraise", s.appraise)
+	mux.HandleFunc("GET /v1/verifiers", s.verifiers)
+	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	if o.Metrics != nil {
+		mux.Handle("GET /metrics", o.Metrics)
+	}
+	return s.guard(mux), nil
+}
+
+// guard answers what the mux does not know in our own error format, and keeps
+// a panicking handler from showing anything but a 500.
+func (s *server) guard(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.o.Logger.ErrorContext(r.Context(), "handler panicked", "panic", p)
+				s.problem(w, r, problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"})
+			}
+		}()
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if _, pattern := mux.Handler(r); pattern == "" {
+			s.unknown(mux, w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// unknown tells a wrong method from a wrong path.
+func (s *server) unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := mux.Handler(other); pattern != "" {
+			w.Header().Set("Allow", method)
+			s.problem(w, r, problem{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "this resource wants " + method})
+			return
+		}
+	}
+	s.problem(w, r, problem{Status: http.StatusNotFound, Code: "not-found", Detail: "no such resource"})
+}
+
+func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		w.Header().Set("Retry-After", "1")
+		s.problem(w, r, problem{Status: http.StatusTooManyRequests, Code: "busy", Detail: "too many appraisals are running"})
+		return
+	}
+	form, ok := negotiate(r.Header.Values("Accept"))
+	if !ok {
+		s.problem(w, r, problem{Status: http.StatusNotAcceptable, Code: "not-acceptable",
+			Detail: "a verdict is available as application/json, application/eat+jwt or application/cmw+json"})
+		return
+	}
+	req, p := s.read(w, r)
+	if p != nil {
+		s.problem(w, r, *p)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.o.Budget)
+	defer cancel()
+	res, err := s.o.Appraiser.Appraise(ctx, *req)
+	if err != nil {
+		s.problem(w, r, s.explain(r, err))
+		return
+	}
+	s.answer(w, r, form, res, req)
+}
+
+// read takes nonce, media type and body from a request.
+func (s *server) read(w http.ResponseWriter, r *http.Request) (*orchestrator.Request, *problem) {
+	nonce, err := ParseNonce(r.URL.Query())
+	if err != nil {
+		return nil, &problem{Status: http.StatusBadRequest, Code: "bad-nonce", Detail: err.Error()}
+	}
+	ct := r.Header.Get("Content-Type")
+	if ct == "" || len(r.Header.Values("Content-Type")) > 1 {
+		return nil, &problem{Status: http.StatusUnsupportedMediaType, Code: "no-media-type", Detail: "one Content-Type is required"}
+	}
+	if !Accepted(ct) {
+		return nil, &problem{Status: http.StatusUnsupportedMediaType, Code: "media-type", Detail: "not a media type of composite evidence"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.o.MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &problem{Status: http.StatusRequestEntityTooLarge, Code: "too-large", Detail: "the composite is larger than this server takes"}
+	case err != nil:
+		return nil, &problem{Status: http.StatusBadRequest, Code: "unreadable", Detail: "the body ended early"}
+	}
+	return &orchestrator.Request{Evidence: body, MediaType: ct, Nonce: nonce}, nil
+}
+
+// explain maps an orchestrator error to a problem without telling policy.
+func (s *server) explain(r *http.Request, err error) problem {
+	var malformed *evidence.Error
+	switch {
+	case errors.As(err, &malformed):
+		p := problem{Status: http.StatusBadRequest, Code: "malformed-evidence", Detail: malformed.Detail, Rule: malformed.Rule, Offset: &malformed.Offset}
+		label := string(malformed.Label)
+		p.Label = &label
+		return p
+	case errors.Is(err, orchestrator.ErrNonceSpent):
+		return problem{Status: http.StatusConflict, Code: "nonce-spent", Detail: "this nonce has been used before"}
+	case errors.Is(err, orchestrator.ErrNonceSize):
+		return problem{Status: http.StatusBadRequest, Code: "bad-nonce", Detail: "a nonce has 8 to 64 bytes"}
+	case errors.Is(err, orchestrator.ErrNonceStore):
+		s.o.Logger.ErrorContext(r.Context(), "nonce store unavailable", "error", err)
+		return problem{Status: http.StatusServiceUnavailable, Code: "nonce-store", Detail: "single use of nonces cannot be guaranteed now"}
+	case errors.Is(err, orchestrator.ErrRequest):
+		return problem{Status: http.StatusBadRequest, Code: "bad-request", Detail: err.Error()}
+	case errors.Is(err, orchestrator.ErrTopology):
+		return problem{Status: http.StatusUnprocessableEntity, Code: "topology", Detail: err.Error()}
+	}
+	s.o.Logger.ErrorContext(r.Context(), "appraisal failed", "error", err)
+	return problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"}
+}
+
+func (s *server) answer(w http.ResponseWriter, r *http.Request, form string, res *verdict.Result, req *orchestrator.Request) {
+	var body []byte
+	var err error
+	ct := form
+	switch form {
+	case typeEAR:
+		body, ct = res.Token, verdict.ResultMediaType().String()
+	case typeCMW:
+		body, err = verdict.EncodeBundle(verdict.Bundle{Verdict: res.Token, Evidence: req.Evidence, EvidenceType: req.MediaType})
+	default:
+		body, err = json.MarshalIndent(res.Document(), "", "  ")
+		body = append(body, '\n')
+	}
+	if err != nil {
+		s.o.Logger.ErrorContext(r.Context(), "verdict cannot be encoded", "error", err)
+		s.problem(w, r, problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"})
+		return
+	}
+	w.Header().Set("Content-Type", ct)
+	s.write(w, r, http.StatusOK, body)
+}
+
+func (s *server) write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		s.o.Logger.DebugContext(r.Context(), "client went away", "error", err)
+	}
+}
+
+func (s *server) json(w http.ResponseWriter, r *http.Request, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		s.problem(w, r, problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"})
+		return
+	}
+	w.Header().Set("Content-Type", typeJSON)
+	s.write(w, r, http.StatusOK, append(body, '\n'))
+}
+
+func (s *server) verifiers(w http.ResponseWriter, r *http.Request) {
+	list := []Verifier{}
+	if s.o.Verifiers != nil {
+		list = append(list, s.o.Verifiers()...)
+	}
+	s.json(w, r, map[string]any{"verifiers": list})
+}
+
+func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
+	body, err := s.o.JWKS()
+	if err != nil {
+		s.problem(w, r, problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"})
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	s.write(w, r, http.StatusOK, body)
+}
+
+func (s *server) healthz(w http.ResponseWriter, r *http.Request) {
+	s.json(w, r, map[string]string{"status": "ok"})
+}
+
+func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := s.o.Ready(ctx); err != nil {
+		s.o.Logger.WarnContext(r.Context(), "not ready", "error", err)
+		s.problem(w, r, problem{Status: http.StatusServiceUnavailable, Code: "not-ready", Detail: "the node is not ready"})
+		return
+	}
+	s.json(w, r, map[string]string{"status": "ready"})
+}
