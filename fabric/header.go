@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fabric
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/assize/assize/verifiers"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+)
+
+// maxTimeout is the longest budget in a header that is believed; the service's
+// own bound is lower.
+const maxTimeout = time.Hour
+
+// errHeaders says that the headers of a request are missing, doubled, not in
+// the contract's form, or not those of the body.
+var errHeaders = errors.New("fabric: request headers")
+
+// requestHeader is the parsed header of a request.
+type requestHeader struct {
+	request string
+	session string // empty: not said
+	scheme  string
+	timeout time.Duration // zero: not said
+	attempt string
+	digest  [sha256.Size]byte
+	sealed  bool
+}
+
+// parseHeader reads the headers of an untrusted request. Every header that the
+// contract knows occurs at most once; Att-Request, Att-Scheme, Att-Digest and
+// Content-Type exactly once. Errors wrap errHeaders.
+func parseHeader(h nats.Header) (requestHeader, error) {
+	var out requestHeader
+	for _, k := range []string{
+		HeaderRequest, HeaderSession, HeaderScheme, HeaderContentType,
+		HeaderTimeout, HeaderAttempt, HeaderDigest, HeaderSeal,
+	} {
+		if len(h[k]) > 1 {
+			return out, errHeaders
+		}
+	}
+	out.request, out.scheme, out.session = first(h, HeaderRequest), first(h, HeaderScheme), first(h, HeaderSession)
+	out.attempt, out.sealed = first(h, HeaderAttempt), len(h[HeaderSeal]) > 0
+	if !requestID.MatchString(out.request) || !slug.MatchString(out.scheme) || len(out.session) > 64 {
+		return out, errHeaders
+	}
+	if !validAttempt(out.attempt) || (!out.sealed && first(h, HeaderContentType) != ContentType) {
+		return out, errHeaders
+	}
+	digest := first(h, HeaderDigest)
+	raw, err := hex.DecodeString(digest)
+	if err != nil || len(raw) != sha256.Size || hex.EncodeToString(raw) != digest {
+		return out, errHeaders
+	}
+	out.digest = [sha256.Size]byte(raw)
+	if len(h[HeaderTimeout]) > 0 {
+		ms, ok := millis(first(h, HeaderTimeout))
+		if !ok {
+			return out, errHeaders
+		}
+		out.timeout = ms
+	}
+	return out, nil
+}
+
+// first returns the first value without the allocation of a canonical lookup;
+// NATS headers keep their case.
+func first(h nats.Header, key string) string {
+	if v := h[key]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func validAttempt(s string) bool {
+	if s == "" || s == "h" {
+		return true
+	}
+	n, err := strconv.ParseUint(s, 10, 8)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == s
+}
+
+// millis reads a positive number of milliseconds, at most maxTimeout.
+func millis(s string) (time.Duration, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	d := time.Duration(n) * time.Millisecond
+	if err != nil || n == 0 || d > maxTimeout || strconv.FormatUint(n, 10) != s {
+		return 0, false
+	}
+	return d, true
+}
+
+// decodeBody checks a body against its headers and decodes it: digest, request
+// id, scheme and session must be the same in both. Errors wrap errHeaders or
+// come from verifiers.DecodeRequest; all of them mean a malformed request.
+func (h requestHeader) decodeBody(body []byte) (verifiers.Request, error) {
+	sum := sha256.Sum256(body)
+	if subtle.ConstantTimeCompare(sum[:], h.digest[:]) != 1 {
+		return verifiers.Request{}, errHeaders
+	}
+	r, err := verifiers.DecodeRequest(body)
+	if err != nil {
+		return r, err
+	}
+	if r.ID != h.request || r.Scheme != h.scheme || (h.session != "" && r.Session != h.session) {
+		return r, errHeaders
+	}
+	return r, nil
+}
+
+// requestHeaders renders the headers that are the same for every attempt.
+func requestHeaders(r verifiers.Request, digest [sha256.Size]byte) nats.Header {
+	h := nats.Header{
+		HeaderRequest:     {r.ID},
+		HeaderScheme:      {r.Scheme},
+		HeaderContentType: {ContentType},
+		HeaderDigest:      {hex.EncodeToString(digest[:])},
+	}
+	if r.Session != "" {
+		h[HeaderSession] = []string{r.Session}
+	}
+	return h
+}
+
+// answerCode reads the error of an answer: zero when there is none, and
+// CodeInternal for a code that is not in the contract. The hint is zero when
+// there is none.
+func answerCode(h nats.Header) (Code, time.Duration) {
+	if len(h[micro.ErrorCodeHeader]) == 0 && len(h[micro.ErrorHeader]) == 0 {
+		return 0, 0
+	}
+	n, err := strconv.Atoi(first(h, micro.ErrorCodeHeader))
+	if c := Code(n); err == nil && c.Text() != "" {
+		hint, _ := millis(first(h, HeaderRetryAfter))
+		return c, hint
+	}
+	return CodeInternal, 0
+}
