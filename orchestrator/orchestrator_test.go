@@ -348,8 +348,7 @@ func TestBadAnswers(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w *world
-			w = newWorld(t, func(o *Options) { o.Spender = nil })
+			w := newWorld(t, func(o *Options) { o.Spender = nil })
 			local := w.options.Appraiser.(verifiers.Local)
 			o := w.options
 			o.Appraiser = onlyFor("b", forging{local, c.forge(w)}, local)

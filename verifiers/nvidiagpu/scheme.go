@@ -35,9 +35,10 @@ const (
 	Name = "nvidia-gpu"
 	// Version is the SemVer of this implementation.
 	Version = "0.1.0"
-	// MediaType is the registered type of the evidence, MediaTypeAlias the one
-	// of an earlier draft (decision D-55). The content is the same.
-	MediaType      = "application/vnd.veraison.nvidia-gpu-evidence+json"
+	// MediaType is the registered type of the evidence.
+	MediaType = "application/vnd.veraison.nvidia-gpu-evidence+json"
+	// MediaTypeAlias is the type of an earlier draft with the same content
+	// (decision D-55).
 	MediaTypeAlias = "application/vnd.veraison.nv-gpu-evidence+json"
 	// MaxEvidence is the largest component, an array of one device, in bytes.
 	MaxEvidence = 64 << 10

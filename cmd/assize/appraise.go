@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assize/assize/api"
+	"github.com/assize/assize/cmd/assize/internal/render"
+	"github.com/assize/assize/cmd/assize/internal/telemetry"
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/orchestrator"
+	"github.com/assize/assize/topologies"
+	"github.com/assize/assize/verdict"
+)
+
+// appraiseFlags are the flags of "assize appraise".
+type appraiseFlags struct {
+	nonce        string
+	given        []string
+	at           string
+	topology     string
+	endorsements string
+	mediaType    string
+	optional     []string
+	output       string
+}
+
+func newAppraise(g *globals) *cobra.Command {
+	f := &appraiseFlags{}
+	cmd := &cobra.Command{
+		Use:   "appraise FILE…",
+		Short: "Appraise composite evidence in this process and print the verdict",
+		Long: `Appraise reads composite evidence (a file, or - for standard input), runs the
+topology over an embedded NATS server without a listener, and prints the verdict.
+Of several files the worst tier decides the exit status:
+0 affirming, 3 warning, 4 contraindicated, 5 none, 1 could not run, 2 usage.`,
+		Example: `  assize appraise machine.cmw --nonce 8f3c…
+  assize appraise recorded.cmw --at 2025-07-01T00:00:00Z \
+      --component-nonce gpu=4cff… --endorsements collateral/ -o json`,
+		RunE: func(cmd *cobra.Command, args []string) error { return runAppraise(cmd, g, f, args) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.nonce, "nonce", "", "session nonce, 8 to 64 bytes (hex, base64 or base64url)")
+	fl.StringArrayVar(&f.given, "component-nonce", nil, "LABEL=VALUE: challenge of one component, for recorded evidence (repeatable)")
+	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
+	fl.StringVar(&f.topology, "topology", "", `topology expression or a file with one (default "lead")`)
+	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
+	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
+	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
+	fl.StringVarP(&f.output, "output", "o", "text", "text, json, ear (signed verdict) or bundle (signed verdict with its evidence)")
+	return cmd
+}
+
+func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []string) error {
+	if len(files) == 0 {
+		return usage("appraise wants at least one FILE, see assize appraise --help")
+	}
+	if !strings.Contains(" text json ear bundle ", " "+f.output+" ") {
+		return usage("-o %q: want text, json, ear or bundle", f.output)
+	}
+	template, err := f.request()
+	if err != nil {
+		return err
+	}
+	c, err := g.load()
+	if err != nil {
+		return err
+	}
+	if f.endorsements != "" {
+		c.Endorsements = f.endorsements
+	}
+	log, err := g.logger(cmd, slog.LevelWarn)
+	if err != nil {
+		return err
+	}
+	tel, err := telemetry.Start(cmd.Context(), c.Telemetry.ServiceName, version)
+	if err != nil {
+		return err
+	}
+	s, err := start(cmd.Context(), c, log, role{name: "appraise", lead: true, oneShot: true}, nil)
+	if err != nil {
+		return errors.Join(err, tel.Stop(cmd.Context()))
+	}
+	worst := verdict.TierAffirming
+	for _, file := range files {
+		var res *verdict.Result
+		if res, err = appraiseFile(cmd, s, f, template, file); err != nil {
+			break
+		}
+		worst = verdict.Worst(worst, res.Outcome.Tier)
+	}
+	if err := errors.Join(err, s.close(cmd.Context()), tel.Stop(cmd.Context())); err != nil {
+		return err
+	}
+	return tierExit(worst)
+}
+
+func appraiseFile(cmd *cobra.Command, s *stack, f *appraiseFlags, r orchestrator.Request, file string) (*verdict.Result, error) {
+	raw, err := readInput(cmd, file, int64(evidenceLimits(s.config).Composite))
+	if err != nil {
+		return nil, err
+	}
+	r.Evidence = raw
+	res, err := s.lead.Appraise(cmd.Context(), r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return res, printResult(cmd, f.output, res, r)
+}
+
+func printResult(cmd *cobra.Command, output string, res *verdict.Result, r orchestrator.Request) error {
+	out := cmd.OutOrStdout()
+	var raw []byte
+	var err error
+	switch output {
+	case "text":
+		render.Verdict(out, res)
+		return nil
+	case "json":
+		raw, err = json.MarshalIndent(res.Document(), "", "  ")
+	case "ear":
+		raw = res.Token
+	case "bundle":
+		raw, err = verdict.EncodeBundle(verdict.Bundle{Verdict: res.Token, Evidence: r.Evidence, EvidenceType: r.MediaType})
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s\n", raw)
+	return err
+}
+
+// request translates the flags that do not depend on the file.
+func (f *appraiseFlags) request() (orchestrator.Request, error) {
+	r := orchestrator.Request{MediaType: f.mediaType, Optional: f.optional}
+	var err error
+	if f.nonce != "" {
+		if r.Nonce, err = api.DecodeNonce(f.nonce); err != nil {
+			return r, usage("--nonce: %w", err)
+		}
+	}
+	for _, kv := range f.given {
+		label, value, ok := strings.Cut(kv, "=")
+		if !ok || label == "" {
+			return r, usage("--component-nonce %q: want LABEL=VALUE", kv)
+		}
+		nonce, err := api.DecodeNonce(value)
+		if err != nil {
+			return r, usage("--component-nonce %s: %w", label, err)
+		}
+		if r.Given == nil {
+			r.Given = map[evidence.Path][]byte{}
+		}
+		if _, twice := r.Given[evidence.Path(label)]; twice {
+			return r, usage("--component-nonce %s is given twice", label)
+		}
+		r.Given[evidence.Path(label)] = nonce
+	}
+	if f.at != "" {
+		if r.Time, err = time.Parse(time.RFC3339, f.at); err != nil {
+			return r, usage("--at: %w", err)
+		}
+	}
+	if f.topology != "" {
+		if r.Topology, err = topology(f.topology); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// topology reads an expression, or a file that holds one.
+func topology(s string) (*topologies.Expr, error) {
+	text := s
+	raw, err := os.ReadFile(s)
+	switch {
+	case err == nil && len(raw) <= topologies.MaxText:
+		text = string(raw)
+	case err == nil:
+		return nil, usage("--topology: %s is larger than %d bytes", s, topologies.MaxText)
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid):
+		return nil, usage("--topology: %w", err)
+	}
+	e, err := topologies.Parse(text)
+	if err != nil {
+		return nil, usage("--topology: %w", err)
+	}
+	return &e, nil
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config reads the one configuration file. Unknown keys are errors
+// with line and column; every key can be overridden by an environment variable
+// whose name is ASSIZE_ and the path of the key in upper case, joined by "_".
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is the whole configuration. The zero value of a key means its
+// default; Load fills the defaults in.
+type Config struct {
+	// StateDir keeps generated keys and the embedded server's store.
+	StateDir string `yaml:"state_dir"`
+	// Listen is the host:port of the HTTP API.
+	Listen string `yaml:"listen"`
+	// Schemes are the schemes that this process appraises itself.
+	Schemes []string `yaml:"schemes"`
+	// Topology is the default topology expression.
+	Topology string `yaml:"topology"`
+	// Endorsements is a folder of collateral.
+	Endorsements string `yaml:"endorsements"`
+	// Trust lists JWKS files with the keys of verifiers on other nodes.
+	Trust []string `yaml:"trust"`
+	// Budget is the longest time for one appraisal.
+	Budget    time.Duration `yaml:"budget"`
+	Fabric    Fabric        `yaml:"fabric"`
+	Limits    Limits        `yaml:"limits"`
+	Identity  Identity      `yaml:"identity"`
+	Telemetry Telemetry     `yaml:"telemetry"`
+}
+
+// Fabric says how the process joins NATS.
+type Fabric struct {
+	// Mode is "embedded" (default) or "external".
+	Mode   string   `yaml:"mode"`
+	URLs   []string `yaml:"urls"`
+	Creds  string   `yaml:"creds"`
+	NKey   string   `yaml:"nkey"`
+	TLS    TLS      `yaml:"tls"`
+	Tenant string   `yaml:"tenant"`
+	Site   string   `yaml:"site"`
+	// InboxPrefix keeps other users of the account from reading replies.
+	InboxPrefix string `yaml:"inbox_prefix"`
+	// Nonces is where used nonces are remembered: "jetstream" (default) or
+	// "off", which is only safe where nobody can send the same nonce twice.
+	Nonces string `yaml:"nonces"`
+}
+
+// TLS names PEM files for the connection to NATS.
+type TLS struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Limits bound one composite; 0 means the default.
+type Limits struct {
+	CompositeBytes int `yaml:"composite_bytes"`
+	LeafBytes      int `yaml:"leaf_bytes"`
+	Depth          int `yaml:"depth"`
+	Leaves         int `yaml:"leaves"`
+	// InFlight is how many appraisals run at once before HTTP 429.
+	InFlight int `yaml:"in_flight"`
+}
+
+// Identity is the verifier-id in signed results.
+type Identity struct {
+	Developer string `yaml:"developer"`
+	Build     string `yaml:"build"`
+}
+
+// Telemetry names this process in traces. Exporters are configured by the
+// standard OTEL_… variables and are off without them.
+type Telemetry struct {
+	ServiceName string `yaml:"service_name"`
+}
+
+// maxFile bounds a configuration file in bytes.
+const maxFile = 1 << 20
+
+// Load reads path (none when empty), then the environment, then defaults.
+func Load(path string, environ []string) (Config, error) {
+	var c Config
+	if path != "" {
+		if err := read(path, &c); err != nil {
+			return c, err
+		}
+	}
+	if err := override(&c, environ); err != nil {
+		return c, err
+	}
+	if err := c.defaults(); err != nil {
+		return c, err
+	}
+	return c, c.check()
+}
+
+func read(path string, c *Config) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	if info.Size() > maxFile {
+		return fmt.Errorf("config: %s is larger than %d bytes", path, maxFile)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return fmt.Errorf("config: %s: %w", path, err)
+	}
+	if len(doc.Content) == 0 {
+		return nil
+	}
+	if err := known(doc.Content[0], c); err != nil {
+		return fmt.Errorf("config: %s:%w", path, err)
+	}
+	if err := doc.Decode(c); err != nil {
+		return fmt.Errorf("config: %s: %w", path, err)
+	}
+	return nil
+}
+
+func (c *Config) defaults() error {
+	if c.StateDir == "" {
+		dir, err := stateHome()
+		if err != nil {
+			return err
+		}
+		c.StateDir = filepath.Join(dir, "assize")
+	}
+	def(&c.Listen, "127.0.0.1:8080")
+	def(&c.Topology, "lead")
+	def(&c.Fabric.Mode, "embedded")
+	def(&c.Fabric.Tenant, "local")
+	def(&c.Fabric.Site, "local")
+	def(&c.Fabric.Nonces, "jetstream")
+	def(&c.Telemetry.ServiceName, "assize")
+	def(&c.Identity.Developer, "https://github.com/assize/assize")
+	if c.Budget == 0 {
+		c.Budget = 10 * time.Second
+	}
+	if c.Limits.InFlight == 0 {
+		c.Limits.InFlight = 64
+	}
+	return nil
+}
+
+func def(s *string, v string) {
+	if *s == "" {
+		*s = v
+	}
+}
+
+// stateHome is $XDG_STATE_HOME or ~/.local/state.
+func stateHome() (string, error) {
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("config: no home folder for keys, set state_dir: %w", err)
+	}
+	return filepath.Join(home, ".local", "state"), nil
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Fabric.Mode != "embedded" && c.Fabric.Mode != "external":
+		return fmt.Errorf("config: fabric.mode is %q, want embedded or external", c.Fabric.Mode)
+	case c.Fabric.Mode == "external" && len(c.Fabric.URLs) == 0:
+		return errors.New("config: fabric.mode external wants fabric.urls")
+	case c.Fabric.Mode == "embedded" && len(c.Fabric.URLs) > 0:
+		return errors.New("config: fabric.urls are set but fabric.mode is embedded")
+	case c.Fabric.Nonces != "jetstream" && c.Fabric.Nonces != "off":
+		return fmt.Errorf("config: fabric.nonces is %q, want jetstream or off", c.Fabric.Nonces)
+	case c.Budget < 50*time.Millisecond || c.Budget > 10*time.Minute:
+		return fmt.Errorf("config: budget is %s, want 50ms to 10m", c.Budget)
+	case c.Limits.CompositeBytes < 0 || c.Limits.LeafBytes < 0 || c.Limits.Depth < 0 || c.Limits.Leaves < 0 || c.Limits.InFlight < 0:
+		return errors.New("config: limits must not be negative")
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// known reports the first key of a YAML mapping that target's type does not
+// have, or that stands there twice, as "line:column: …".
+func known(n *yaml.Node, target any) error {
+	return knownIn(n, reflect.TypeOf(target).Elem(), "")
+}
+
+func knownIn(n *yaml.Node, t reflect.Type, path string) error {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("%d:%d: %s must be a mapping", n.Line, n.Column, or(path, "the document"))
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		name := join(path, key.Value)
+		field, ok := fieldOf(t, key.Value)
+		switch {
+		case !ok:
+			return fmt.Errorf("%d:%d: unknown key %q", key.Line, key.Column, name)
+		case seen[key.Value]:
+			return fmt.Errorf("%d:%d: key %q stands here twice", key.Line, key.Column, name)
+		}
+		seen[key.Value] = true
+		if err := knownIn(value, field.Type, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Tag.Get("yaml") == key {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+// notKeys are variables with our prefix that are not configuration keys.
+var notKeys = map[string]bool{"ASSIZE_CONFIG": true, "ASSIZE_VECTORS": true, "ASSIZE_VECTORS_REQUIRED": true}
+
+// override sets keys from variables ASSIZE_<PATH>. Lists are separated by
+// commas. A variable with the prefix that names no key is an error, as an
+// unknown key in the file would be.
+func override(c *Config, environ []string) error {
+	fields := map[string]reflect.Value{}
+	collect(reflect.ValueOf(c).Elem(), "ASSIZE", fields)
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, "ASSIZE_") || notKeys[name] {
+			continue
+		}
+		f, ok := fields[name]
+		if !ok {
+			return fmt.Errorf("config: environment variable %s names no key", name)
+		}
+		if err := set(f, value); err != nil {
+			return fmt.Errorf("config: %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func collect(v reflect.Value, prefix string, out map[string]reflect.Value) {
+	for i := range v.NumField() {
+		name := prefix + "_" + strings.ToUpper(v.Type().Field(i).Tag.Get("yaml"))
+		if v.Field(i).Kind() == reflect.Struct {
+			collect(v.Field(i), name, out)
+			continue
+		}
+		out[name] = v.Field(i)
+	}
+}
+
+func set(f reflect.Value, value string) error {
+	switch f.Interface().(type) {
+	case string:
+		f.SetString(value)
+	case []string:
+		var list []string
+		for s := range strings.SplitSeq(value, ",") {
+			if s = strings.TrimSpace(s); s != "" {
+				list = append(list, s)
+			}
+		}
+		f.Set(reflect.ValueOf(list))
+	case time.Duration:
+		d, err := time.ParseDuration(value)
+		if err != nil {
+			return err
+		}
+		f.SetInt(int64(d))
+	case int:
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			return err
+		}
+		f.SetInt(int64(n))
+	default:
+		return fmt.Errorf("cannot be set from the environment")
+	}
+	return nil
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func or(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package render prints trees and verdicts for people. Everything that came
+// out of evidence is escaped before it reaches a terminal.
+package render
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+)
+
+// clean makes text from evidence safe for a terminal: whatever is not
+// printable is shown as an escape sequence.
+func clean(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return s
+	}
+	q := strconv.Quote(s)
+	return q[1 : len(q)-1]
+}
+
+// Tree prints a CMW tree: one line per node with label path, kind, media type,
+// indicator, size, SHA-256 of the value, scheme and signer.
+func Tree(w io.Writer, t *evidence.Tree, schemes *verifiers.Set) {
+	root := t.Root()
+	digest := t.Digest()
+	fmt.Fprintf(w, "%s %s, %d bytes, sha-256 %s\n", root.Kind(), root.Format(), len(t.Raw()), hex.EncodeToString(digest[:]))
+	if rt := t.Ratsd(); rt != nil {
+		fmt.Fprintf(w, "ratsd token version %d, nonce %d bytes, adjusted by %q, signed: %t\n", rt.Version, len(rt.Nonce), clean(rt.Function), rt.Signed)
+	}
+	if root.CollectionType() != "" {
+		fmt.Fprintf(w, "type %s\n", clean(root.CollectionType()))
+	}
+	if len(root.Children()) == 0 {
+		leaf(w, root, "", schemes)
+		return
+	}
+	children(w, root, "", schemes)
+}
+
+func children(w io.Writer, n *evidence.Node, indent string, schemes *verifiers.Set) {
+	list := n.Children()
+	for i, c := range list {
+		mark, next := "├─ ", indent+"│  "
+		if i == len(list)-1 {
+			mark, next = "└─ ", indent+"   "
+		}
+		fmt.Fprintf(w, "%s%s%s  ", indent, mark, clean(string(c.Path())))
+		if len(c.Children()) > 0 {
+			fmt.Fprintf(w, "%s%s%s\n", c.Kind(), typed(c.CollectionType()), signer(c))
+			children(w, c, next, schemes)
+			continue
+		}
+		leaf(w, c, next, schemes)
+	}
+}
+
+func typed(t string) string {
+	if t == "" {
+		return ""
+	}
+	return " " + clean(t)
+}
+
+func leaf(w io.Writer, n *evidence.Node, indent string, schemes *verifiers.Set) {
+	ind := "-"
+	if n.Indicator() != 0 {
+		ind = strconv.Itoa(int(n.Indicator()))
+	}
+	digest := n.Digest()
+	fmt.Fprintf(w, "%s  %s\n", n.Kind(), clean(n.MediaType().String()))
+	fmt.Fprintf(w, "%s   ind %s, %d bytes, sha-256 %s\n", indent, ind, len(n.Value()), hex.EncodeToString(digest[:]))
+	fmt.Fprintf(w, "%s   %s%s\n", indent, scheme(n, schemes), signer(n))
+}
+
+func scheme(n *evidence.Node, schemes *verifiers.Set) string {
+	sc, mt, err := schemes.Route(n.MediaType(), n.Value())
+	if err != nil {
+		return "no scheme: " + clean(err.Error())
+	}
+	parts, err := sc.Components(mt, n.Value())
+	if err != nil {
+		return "scheme " + sc.Name + ", malformed: " + clean(err.Error())
+	}
+	if sc.Split != nil {
+		return fmt.Sprintf("scheme %s, %d device(s)", sc.Name, len(parts))
+	}
+	return "scheme " + sc.Name
+}
+
+func signer(n *evidence.Node) string {
+	s := n.Signer()
+	if s == nil {
+		return ""
+	}
+	state := "signature NOT verified"
+	if s.Verified {
+		state = "signed by " + s.Thumbprint
+	}
+	return ", " + state
+}
+
+// Verdict prints a verdict as a tree: tier and reasons of the whole, then every
+// component with scheme, tier, time, verifier, vector and reasons.
+func Verdict(w io.Writer, r *verdict.Result) {
+	fmt.Fprintf(w, "%s  %s\n", strings.ToUpper(r.Outcome.Tier.String()), clean(r.Topology))
+	for _, reason := range r.Outcome.Reasons {
+		fmt.Fprintf(w, "│  %s\n", reasonText(reason))
+	}
+	for i, c := range r.Components {
+		mark, indent := "├─ ", "│  "
+		if i == len(r.Components)-1 && len(r.Bindings) == 0 {
+			mark, indent = "└─ ", "   "
+		}
+		component(w, c, mark, indent)
+	}
+	for i, b := range r.Bindings {
+		mark := "├─ "
+		if i == len(r.Bindings)-1 {
+			mark = "└─ "
+		}
+		fmt.Fprintf(w, "%sbinding %s → %s  %s, strength %s: %s\n", mark, clean(string(b.From)), clean(string(b.To)), b.Kind, b.Strength, b.Status)
+	}
+}
+
+func component(w io.Writer, c verdict.Component, mark, indent string) {
+	name := c.Scheme
+	if name == "" {
+		name = clean(c.MediaType)
+	}
+	if !c.Required {
+		name += " (optional)"
+	}
+	fmt.Fprintf(w, "%s%s  %s  %s  %d µs\n", mark, clean(string(c.Label)), name, c.Tier(), c.Duration.Microseconds())
+	if !c.Partial.IsZero() {
+		a := c.Partial.Appraisal()
+		id, kid := c.Partial.Verifier()
+		fmt.Fprintf(w, "%s   verifier %s %s, key %s\n", indent, clean(id.Developer), clean(id.Build), kid)
+		fmt.Fprintf(w, "%s   %s, freshness %s\n", indent, vector(a.Vector), a.Freshness)
+		for _, reason := range a.Reasons {
+			fmt.Fprintf(w, "%s   %s\n", indent, reasonText(reason))
+		}
+	}
+	for _, reason := range c.Reasons {
+		fmt.Fprintf(w, "%s   %s\n", indent, reasonText(reason))
+	}
+}
+
+func vector(v verdict.Vector) string {
+	var out []string
+	for _, n := range verdict.ClaimNames() {
+		if v[n] != 0 {
+			out = append(out, fmt.Sprintf("%s %d", n, v[n]))
+		}
+	}
+	if len(out) == 0 {
+		return "asserts nothing"
+	}
+	return strings.Join(out, ", ")
+}
+
+func reasonText(r verdict.Reason) string {
+	if r.Detail == "" {
+		return clean(r.Code)
+	}
+	return clean(r.Code) + ": " + clean(r.Detail)
+}
+
+// Fields prints a map sorted by key, for short listings.
+func Fields(w io.Writer, m map[string]string) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		fmt.Fprintf(w, "%-12s %s\n", k, clean(m[k]))
+	}
+}

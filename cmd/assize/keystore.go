@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/assize/assize/trust"
+)
+
+// leadKey is the file name of the lead's key; every scheme has its own beside.
+const leadKey = "lead"
+
+// keystore keeps signing keys as PKCS#8 PEM files, mode 0600, in one folder.
+type keystore struct {
+	dir string
+}
+
+func newKeystore(stateDir string) keystore { return keystore{filepath.Join(stateDir, "keys")} }
+
+func (k keystore) path(name string) string { return filepath.Join(k.dir, name+".pem") }
+
+// load reads the key for a name, or generates it when there is none yet.
+func (k keystore) load(name string) (*trust.Signer, error) {
+	s, err := k.read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return k.create(name, "ES256", false)
+	}
+	return s, err
+}
+
+func (k keystore) read(name string) (*trust.Signer, error) {
+	path := k.path(name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s can be read by others (mode %o), want 0600", path, info.Mode().Perm())
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := trust.ParseSigner(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// create generates a key. The file appears whole or not at all; without
+// replace an existing key is never touched, so of two processes that start at
+// once one reads what the other wrote.
+func (k keystore) create(name, alg string, replace bool) (*trust.Signer, error) {
+	s, err := trust.GenerateSigner(alg, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.MarshalPEM()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(k.dir, 0o700); err != nil {
+		return nil, err
+	}
+	tmp, err := os.CreateTemp(k.dir, "."+name+"-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.Write(raw); err != nil {
+		return nil, errors.Join(err, tmp.Close())
+	}
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return nil, err
+	}
+	if replace {
+		return s, os.Rename(tmp.Name(), k.path(name))
+	}
+	switch err := os.Link(tmp.Name(), k.path(name)); {
+	case errors.Is(err, fs.ErrExist):
+		return k.read(name)
+	case err != nil:
+		return nil, err
+	}
+	return s, nil
+}
+
+// anchor describes a stored key to those who have to trust it: the lead's key
+// signs verdicts, the others sign results of the scheme they are named after.
+func anchor(name string, s *trust.Signer) trust.Key {
+	if name == leadKey {
+		return s.Key(name, nil, trust.RoleLead)
+	}
+	return s.Key(name, []string{name}, trust.RoleVerifier)
+}

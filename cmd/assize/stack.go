@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/assize/assize/cmd/assize/internal/config"
+	"github.com/assize/assize/endorsements"
+	"github.com/assize/assize/fabric"
+	"github.com/assize/assize/fabric/embed"
+	"github.com/assize/assize/internal/limits"
+	"github.com/assize/assize/orchestrator"
+	"github.com/assize/assize/topologies"
+	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/all"
+)
+
+// The ports of the orchestrator, satisfied by the fabric.
+var (
+	_ orchestrator.Appraiser = (*fabric.Caller)(nil)
+	_ orchestrator.Spender   = spender{}
+)
+
+// role says what a process does on the fabric.
+type role struct {
+	name string // in connection names
+	// lead: plans, calls and signs verdicts.
+	lead bool
+	// oneShot: the process ends after one appraisal of the caller's own file,
+	// so the caller may choose the verification time, and nonces are not kept.
+	oneShot bool
+}
+
+// stack is everything that a process runs, with the order in which it stops.
+type stack struct {
+	config    config.Config
+	log       *slog.Logger
+	schemes   *verifiers.Set // local ones
+	keys      keystore
+	own       *trust.Anchors
+	anchors   *trust.Anchors // own and trusted
+	bus       *fabric.Bus
+	directory *fabric.Directory
+	lead      *orchestrator.Orchestrator
+	stop      []func(context.Context) error
+}
+
+// start brings up server, connection, services and lead, in this order. On an
+// error everything that was started is stopped again.
+func start(ctx context.Context, c config.Config, log *slog.Logger, r role, extraRoots map[string][]*x509.Certificate) (*stack, error) {
+	s := &stack{config: c, log: log, keys: newKeystore(c.StateDir)}
+	steps := []func(context.Context, role) error{s.loadSchemes, s.loadTrust, s.connect}
+	if s.serves() {
+		steps = append(steps, func(ctx context.Context, r role) error { return s.serve(ctx, r, extraRoots) })
+	}
+	if r.lead {
+		steps = append(steps, s.startLead)
+	}
+	for _, step := range steps {
+		if err := step(ctx, r); err != nil {
+			return nil, errors.Join(err, s.close(context.WithoutCancel(ctx)))
+		}
+	}
+	return s, nil
+}
+
+// serves reports whether this process appraises anything itself: a list with
+// the one word "none" makes a lead without local verifiers.
+func (s *stack) serves() bool { return len(s.config.Schemes) != 1 || s.config.Schemes[0] != "none" }
+
+func (s *stack) loadSchemes(context.Context, role) (err error) {
+	if s.schemes, err = all.Set(); err != nil {
+		return err
+	}
+	if len(s.config.Schemes) > 0 && s.serves() {
+		s.schemes, err = s.schemes.Only(s.config.Schemes...)
+	}
+	return err
+}
+
+// loadTrust reads our own keys and the keys of verifiers elsewhere.
+func (s *stack) loadTrust(context.Context, role) error {
+	own := []trust.Key{}
+	names := []string{leadKey}
+	if s.serves() {
+		for _, sc := range s.schemes.Schemes() {
+			names = append(names, sc.Name)
+		}
+	}
+	for _, n := range names {
+		signer, err := s.keys.load(n)
+		if err != nil {
+			return fmt.Errorf("signing key %q: %w", n, err)
+		}
+		own = append(own, anchor(n, signer))
+	}
+	var err error
+	if s.own, err = trust.NewAnchors(own...); err != nil {
+		return err
+	}
+	sets := []*trust.Anchors{s.own}
+	for _, file := range s.config.Trust {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("trust: %w", err)
+		}
+		a, err := trust.ParseJWKS(raw)
+		if err != nil {
+			return fmt.Errorf("trust: %s: %w", file, err)
+		}
+		sets = append(sets, a)
+	}
+	s.anchors, err = trust.Merge(sets...)
+	return err
+}
+
+func (s *stack) connect(ctx context.Context, r role) error {
+	f := s.config.Fabric
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "unknown"
+	}
+	fc := fabric.Config{
+		Name:   fmt.Sprintf("assize/%s/%s-%d", r.name, hostname, os.Getpid()),
+		Tenant: f.Tenant, Site: f.Site, URLs: f.URLs, CredsFile: f.Creds, NKeyFile: f.NKey,
+		CAFile: f.TLS.CA, CertFile: f.TLS.Cert, KeyFile: f.TLS.Key, InboxPrefix: f.InboxPrefix,
+		Logger: s.log, RetryConnect: !r.oneShot && !r.lead,
+	}
+	if f.Mode == "embedded" {
+		if err := s.startServer(ctx, r, &fc); err != nil {
+			return err
+		}
+	}
+	if s.bus, err = fabric.Connect(ctx, fc); err != nil {
+		return err
+	}
+	s.stop = append(s.stop, s.bus.Close)
+	return nil
+}
+
+// startServer starts the embedded server: no listener, and JetStream only
+// where used nonces must be remembered.
+func (s *stack) startServer(ctx context.Context, r role, fc *fabric.Config) error {
+	o := embed.Options{Name: "assize", Logger: s.log}
+	if r.lead && !r.oneShot && s.config.Fabric.Nonces == "jetstream" {
+		o.JetStream = true
+		o.StoreDir = filepath.Join(s.config.StateDir, "jetstream")
+	}
+	srv, err := embed.Start(o)
+	if err != nil {
+		return err
+	}
+	s.stop = append(s.stop, srv.Shutdown)
+	fc.InProcess = srv.Provider()
+	return nil
+}
+
+// serve offers every local scheme on the fabric.
+func (s *stack) serve(_ context.Context, r role, extraRoots map[string][]*x509.Certificate) error {
+	deps := verifiers.Deps{ExtraRoots: extraRoots}
+	if dir := s.config.Endorsements; dir != "" {
+		bundle, warnings, err := endorsements.LoadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, w := range warnings {
+			s.log.Warn("endorsement file not used", "file", w.Name, "why", w.Detail)
+		}
+		deps.Endorsements = bundle
+	}
+	signers := map[string]*trust.Signer{}
+	for _, sc := range s.schemes.Schemes() {
+		signer, err := s.keys.load(sc.Name)
+		if err != nil {
+			return err
+		}
+		signers[sc.Name] = signer
+	}
+	node, err := verifiers.NewNode(verifiers.NodeOptions{
+		Set: s.schemes, Deps: deps, Identity: s.identity(), Signers: signers,
+		Clock: time.Now, AllowTimeOverride: r.oneShot,
+	})
+	if err != nil {
+		return err
+	}
+	for _, sc := range s.schemes.Schemes() {
+		svc, err := s.bus.Serve(node, fabric.ServiceOptions{
+			Scheme: sc, KID: node.KID(sc.Name), Identity: s.identity(), Budget: s.config.Budget,
+		})
+		if err != nil {
+			return err
+		}
+		s.stop = append(s.stop, svc.Stop)
+	}
+	return nil
+}
+
+func (s *stack) identity() verdict.Identity {
+	id := verdict.Identity{Developer: s.config.Identity.Developer, Build: s.config.Identity.Build}
+	if id.Build == "" {
+		id.Build = build()
+	}
+	return id
+}
+
+func (s *stack) startLead(ctx context.Context, r role) error {
+	signer, err := s.keys.load(leadKey)
+	if err != nil {
+		return err
+	}
+	expr, err := topologies.Parse(s.config.Topology)
+	if err != nil {
+		return err
+	}
+	routable, err := all.Set()
+	if err != nil {
+		return err
+	}
+	if s.config.Fabric.Mode == "external" {
+		if s.directory, err = s.bus.Directory(fabric.DirectoryOptions{}); err != nil {
+			return err
+		}
+		s.stop = append(s.stop, func(context.Context) error { s.directory.Stop(); return nil })
+		if err := s.directory.Refresh(ctx); err != nil {
+			s.log.Warn("no verifier could be asked who it is, the list is filled later", "error", err)
+		}
+	}
+	o := orchestrator.Options{
+		Schemes: routable, Appraiser: s.bus.Caller(fabric.CallerOptions{}), Anchors: s.anchors,
+		Signer: signer, Identity: s.identity(), Route: s.route, Topology: &expr,
+		Clock: time.Now, Rand: rand.Reader, Limits: evidenceLimits(s.config), Budget: s.config.Budget,
+	}
+	if !r.oneShot && s.config.Fabric.Nonces == "jetstream" {
+		sp, err := s.bus.Spender(ctx, fabric.SpenderOptions{File: true, TTL: limits.Session + limits.ClockSkew})
+		if err != nil {
+			return fmt.Errorf("used nonces cannot be remembered (fabric.nonces: jetstream): %w", err)
+		}
+		o.Spender = spender{sp}
+	}
+	s.lead, err = orchestrator.New(o)
+	return err
+}
+
+// route gives the candidates for a scheme. A scheme for which we hold no key
+// has none, whoever may offer it.
+func (s *stack) route(scheme, node string) []verifiers.Candidate {
+	if !s.trusted("", scheme) {
+		return nil
+	}
+	if node != "" {
+		return []verifiers.Candidate{{Site: node, Why: "named by the topology"}}
+	}
+	if s.directory != nil {
+		return s.directory.Candidates(scheme, s.trusted)
+	}
+	return []verifiers.Candidate{{Site: "any", Why: "nearest that serves the scheme"}}
+}
+
+// trusted reports whether we hold this key for the scheme; an empty kid asks
+// for any key.
+func (s *stack) trusted(kid, scheme string) bool {
+	now := time.Now()
+	if kid != "" {
+		_, ok := s.anchors.Verifier(kid, scheme, now)
+		return ok
+	}
+	for _, k := range s.anchors.Keys() {
+		if _, ok := s.anchors.Verifier(k.KID, scheme, now); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// close stops everything in the reverse order of its start.
+func (s *stack) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+	defer cancel()
+	var errs []error
+	for i := len(s.stop) - 1; i >= 0; i-- {
+		errs = append(errs, s.stop[i](ctx))
+	}
+	s.stop = nil
+	return errors.Join(errs...)
+}
+
+// spender translates the fabric's error into the orchestrator's.
+type spender struct{ *fabric.Spender }
+
+// Spend implements orchestrator.Spender.
+func (s spender) Spend(ctx context.Context, nonce []byte, ttl time.Duration) error {
+	err := s.Spender.Spend(ctx, nonce, ttl)
+	if errors.Is(err, fabric.ErrSpent) {
+		return fmt.Errorf("%w: %w", orchestrator.ErrNonceSpent, err)
+	}
+	return err
+}
