@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+
+GO        ?= go
+BIN       := bin/assize
+FUZZTIME  ?= 60s
+BENCHTIME ?= 1s
+TOOL      := $(GO) tool -modfile=internal/tools/go.mod
+PACKAGES  := ./...
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race fuzz lint bench generate integration cover clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/assize
+	$(GO) build -trimpath -o $(BIN) ./cmd/assize
+
+demo: build ## appraise recorded evidence of real hardware and check the verdict
+	sh integration/demo/demo.sh ./$(BIN)
+
+test: ## vet and all tests; needs a plain clone and Go, nothing else
+	$(GO) vet $(PACKAGES)
+	$(GO) test $(PACKAGES)
+
+race: ## all tests under the race detector (needs a C compiler)
+	$(GO) test -race $(PACKAGES)
+
+fuzz: ## every fuzz target for FUZZTIME (60s)
+	sh internal/tools/fuzz.sh $(FUZZTIME)
+
+lint: ## gofmt, vet, staticcheck, revive
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "not gofmt-clean:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet $(PACKAGES)
+	$(TOOL) staticcheck $(PACKAGES)
+	$(TOOL) revive -config internal/tools/revive.toml -set_exit_status -formatter unix $(PACKAGES)
+
+bench: ## all benchmarks once, BENCHTIME (1s) each
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count 1 $(PACKAGES)
+
+generate: ## regenerate, and fail if that changed anything
+	$(GO) generate $(PACKAGES)
+	git diff --exit-code
+
+integration: ## black-box tests only
+	$(GO) test -count 1 ./integration/...
+
+cover: ## coverage per function in cover.out
+	$(GO) test -coverprofile=cover.out $(PACKAGES)
+	$(GO) tool cover -func=cover.out
+
+clean: ## remove what the other targets made
+	rm -rf bin cover.out
