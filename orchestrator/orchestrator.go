@@ -8,7 +8,6 @@ package orchestrator
 
 import (
 	"context"
-	"crypto"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -235,12 +234,3 @@ func errorClass(err error) string {
 	}
 	return "error"
 }
-
-// thumbprintKeys adapts a fixed list of public keys to evidence.KeyFinder.
-type thumbprintKeys []crypto.PublicKey
-
-// LeadKeys trusts exactly these keys for the signature of a composite.
-func LeadKeys(keys ...crypto.PublicKey) evidence.KeyFinder { return thumbprintKeys(keys) }
-
-// VerificationKeys implements evidence.KeyFinder.
-func (k thumbprintKeys) VerificationKeys([]byte, string) []crypto.PublicKey { return k }

@@ -2,7 +2,7 @@
 
 // Package schemas holds the machine-readable descriptions of what crosses the
 // borders of the program, embedded into it: JSON Schemas (draft 2020-12) of
-// the verdict and of the configuration, and the list of reason codes. Begin
+// the verdict and of the configuration, the list of reason codes, and OpenAPI. Begin
 // with Load to validate a document, or Read for the text of a file.
 //
 // A schema checks the form, and a few rules between members that a wrong
@@ -20,7 +20,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-//go:embed *.json
+//go:embed *.json *.yaml
 var files embed.FS
 
 // Names of the schemas.

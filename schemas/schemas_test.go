@@ -29,7 +29,7 @@ func TestEverySchemaCompiles(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range entries {
 		raw, err := Read(e.Name())
-		if err != nil || !json.Valid(raw) {
+		if err != nil || (strings.HasSuffix(e.Name(), ".json") && !json.Valid(raw)) {
 			t.Errorf("%s is not JSON (%v)", e.Name(), err)
 		}
 		if strings.HasSuffix(e.Name(), ".schema.json") {

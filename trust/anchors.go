@@ -22,6 +22,8 @@ const (
 	RoleLead Role = "lead"
 	// RoleVerifier may sign partial attestation results for its schemes.
 	RoleVerifier Role = "verifier"
+	// RoleAttester may sign composite evidence (signed CMW), as lead attester.
+	RoleAttester Role = "attester"
 )
 
 // Algorithms of RFC 7518 and RFC 8037 that keys may have.
@@ -107,6 +109,18 @@ func (a *Anchors) Verifier(kid, scheme string, now time.Time) (Key, bool) {
 	return k, true
 }
 
+// Attesters lists the keys that may sign composite evidence at the time now, in
+// the order of their kid.
+func (a *Anchors) Attesters(now time.Time) []crypto.PublicKey {
+	var out []crypto.PublicKey
+	for _, k := range a.Keys() {
+		if k, ok := a.find(k.KID, RoleAttester, now); ok {
+			out = append(out, k.Public)
+		}
+	}
+	return out
+}
+
 // Keys lists copies of all keys in the order of their kid.
 func (a *Anchors) Keys() []Key {
 	if a == nil {
@@ -149,7 +163,7 @@ func (k Key) checked() (Key, error) {
 		return k, fmt.Errorf("no role")
 	}
 	for _, r := range k.Roles {
-		if r != RoleLead && r != RoleVerifier {
+		if r != RoleLead && r != RoleVerifier && r != RoleAttester {
 			return k, fmt.Errorf("unknown role %q", r)
 		}
 	}

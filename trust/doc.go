@@ -6,7 +6,7 @@
 // in: RoleLead may sign aggregated results (AAR), RoleVerifier may sign
 // partial results (PAR) for the schemes that the key names, and for no other
 // (draft-ietf-rats-multi-verifier: one trust anchor list per component
-// verifier). A key never gets a role by default except that of a lead, and
+// verifier), RoleAttester may sign composite evidence. A key never gets a role by default except that of a lead, and
 // only when it comes from a JWK Set without the member assize_roles.
 //
 // Signer holds one private key; SignJWT and VerifyJWT make and check compact

@@ -474,3 +474,24 @@ func FuzzVerifyJWT(f *testing.F) {
 		}
 	})
 }
+
+func TestAttestersAreNobodyElse(t *testing.T) {
+	now := time.Unix(1750000000, 0)
+	attester, lead := signer(t, ES256), signer(t, ES384)
+	k := attester.Key("a", []string{"s"}, RoleAttester)
+	old := signer(t, EdDSA).Key("old", nil, RoleAttester)
+	old.NotAfter = now.Add(-time.Second)
+	a, err := NewAnchors(k, old, lead.Key("l", nil, RoleLead))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys := a.Attesters(now); len(keys) != 1 || !attester.pub.(*ecdsa.PublicKey).Equal(keys[0]) {
+		t.Errorf("attesters: %v", keys)
+	}
+	if _, ok := a.Lead(k.KID, now); ok {
+		t.Error("an attester may sign verdicts")
+	}
+	if _, ok := a.Verifier(k.KID, "s", now); ok {
+		t.Error("an attester may sign results")
+	}
+}

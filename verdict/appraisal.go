@@ -28,7 +28,7 @@ type Reason struct {
 // facts. Byte strings are lower-case hexadecimal.
 type Facts struct {
 	// Device identifies the hardware instance, as "<kind>:<value>", for
-	// example "nvidia-ueid:4781…" or "intel-ppid:…". Two components of one
+	// example "nvidia-ueid:4781…" or "intel-platform:…". Two components of one
 	// composite with an identity in common are one device.
 	Device []string `json:"device,omitempty"`
 	// SignerSPKI is the SHA-256 of the SubjectPublicKeyInfo (DER) of the key

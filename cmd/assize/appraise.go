@@ -32,6 +32,7 @@ type appraiseFlags struct {
 	endorsements string
 	mediaType    string
 	optional     []string
+	attesters    []string
 	output       string
 }
 
@@ -57,6 +58,7 @@ Of several files the worst tier decides the exit status:
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
 	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
+	fl.StringArrayVar(&f.attesters, "attesters", nil, "JWK set with the keys of lead attesters that sign whole composites (repeatable)")
 	fl.StringVarP(&f.output, "output", "o", "text", "text, json, ear (signed verdict) or bundle (signed verdict with its evidence)")
 	return cmd
 }
@@ -79,6 +81,7 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	if f.endorsements != "" {
 		c.Endorsements = f.endorsements
 	}
+	c.Attesters = append(c.Attesters, f.attesters...)
 	log, err := g.logger(cmd, slog.LevelWarn)
 	if err != nil {
 		return err

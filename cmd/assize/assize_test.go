@@ -5,6 +5,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -20,6 +23,7 @@ import (
 	"github.com/assize/assize/internal/vectors"
 	"github.com/assize/assize/samples"
 	"github.com/assize/assize/schemas"
+	"github.com/assize/assize/trust"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -320,3 +324,53 @@ func TestRecorded(t *testing.T) {
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// TestSignedComposite: a composite that a lead attester signed counts only
+// under a key that was configured for attesters.
+func TestSignedComposite(t *testing.T) {
+	state := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	item, err := samples.Composite()
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := evidence.EncodeCBOR(item)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := evidence.SignCOSE(rand.Reader, payload, key, evidence.SignOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := trust.NewSigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(name string, role trust.Role) string {
+		a, err := trust.NewAnchors(signer.Key("attester", nil, role))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := a.JWKS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return write(t, name, raw)
+	}
+	file := write(t, "c.cose", signed)
+	if o := assize(t, state, "appraise", file, "--attesters", set("a.json", trust.RoleAttester)); o.code != exitWarning {
+		t.Errorf("under its key: exit %d %s", o.code, o.err)
+	}
+	if o := assize(t, state, "appraise", file); o.code != exitFailed {
+		t.Errorf("without its key: exit %d", o.code)
+	}
+	if o := assize(t, state, "appraise", file, "--attesters", set("l.json", trust.RoleLead)); o.code != exitFailed {
+		t.Errorf("under a lead verifier's key: exit %d", o.code)
+	}
+	if o := assize(t, state, "inspect", file); o.code != 0 || !strings.Contains(o.out, "NOT verified") {
+		t.Errorf("inspect: exit %d %s", o.code, o.out)
+	}
+}

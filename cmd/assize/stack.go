@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
@@ -50,6 +51,7 @@ type stack struct {
 	keys      keystore
 	own       *trust.Anchors
 	anchors   *trust.Anchors // own and trusted
+	attesters *trust.Anchors // who may sign composites
 	bus       *fabric.Bus
 	directory *fabric.Directory
 	lead      *orchestrator.Orchestrator
@@ -109,20 +111,36 @@ func (s *stack) loadTrust(context.Context, role) error {
 	if s.own, err = trust.NewAnchors(own...); err != nil {
 		return err
 	}
-	sets := []*trust.Anchors{s.own}
-	for _, file := range s.config.Trust {
+	others, err := loadJWKS(s.config.Trust)
+	if err != nil {
+		return err
+	}
+	if s.anchors, err = trust.Merge(append(others, s.own)...); err != nil {
+		return err
+	}
+	attesters, err := loadJWKS(s.config.Attesters)
+	if err != nil {
+		return err
+	}
+	s.attesters, err = trust.Merge(attesters...)
+	return err
+}
+
+// loadJWKS reads JWK sets that the configuration names.
+func loadJWKS(files []string) ([]*trust.Anchors, error) {
+	var out []*trust.Anchors
+	for _, file := range files {
 		raw, err := os.ReadFile(file)
 		if err != nil {
-			return fmt.Errorf("trust: %w", err)
+			return nil, fmt.Errorf("trust: %w", err)
 		}
 		a, err := trust.ParseJWKS(raw)
 		if err != nil {
-			return fmt.Errorf("trust: %s: %w", file, err)
+			return nil, fmt.Errorf("trust: %s: %w", file, err)
 		}
-		sets = append(sets, a)
+		out = append(out, a)
 	}
-	s.anchors, err = trust.Merge(sets...)
-	return err
+	return out, nil
 }
 
 func (s *stack) connect(ctx context.Context, r role) error {
@@ -239,7 +257,7 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 	o := orchestrator.Options{
 		Schemes: routable, Appraiser: s.bus.Caller(fabric.CallerOptions{}), Anchors: s.anchors,
 		Signer: signer, Identity: s.identity(), Route: s.route, Topology: &expr,
-		Clock: time.Now, Rand: rand.Reader, Limits: evidenceLimits(s.config), Budget: s.config.Budget,
+		LeadKeys: attesterKeys{s.attesters}, Clock: time.Now, Rand: rand.Reader, Limits: evidenceLimits(s.config), Budget: s.config.Budget,
 	}
 	if !r.oneShot && s.config.Fabric.Nonces == "jetstream" {
 		sp, err := s.bus.Spender(ctx, fabric.SpenderOptions{File: true, TTL: limits.Session + limits.ClockSkew})
@@ -305,4 +323,13 @@ func (s spender) Spend(ctx context.Context, nonce []byte, ttl time.Duration) err
 		return fmt.Errorf("%w: %w", orchestrator.ErrNonceSpent, err)
 	}
 	return err
+}
+
+// attesterKeys finds the keys under which a signed composite is accepted.
+type attesterKeys struct{ anchors *trust.Anchors }
+
+// VerificationKeys implements evidence.KeyFinder. The key id is a hint that a
+// composite may lack, so every trusted key is tried.
+func (k attesterKeys) VerificationKeys([]byte, string) []crypto.PublicKey {
+	return k.anchors.Attesters(time.Now())
 }

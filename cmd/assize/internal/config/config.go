@@ -30,6 +30,9 @@ type Config struct {
 	Endorsements string `yaml:"endorsements"`
 	// Trust lists JWKS files with the keys of verifiers on other nodes.
 	Trust []string `yaml:"trust"`
+	// Attesters lists JWKS files with the keys of lead attesters, which sign
+	// whole composites. Without one a signed composite is refused.
+	Attesters []string `yaml:"attesters"`
 	// Budget is the longest time for one appraisal.
 	Budget    time.Duration `yaml:"budget"`
 	Fabric    Fabric        `yaml:"fabric"`
@@ -183,6 +186,12 @@ func (c *Config) check() error {
 		return errors.New("config: fabric.mode external wants fabric.urls")
 	case c.Fabric.Mode == "embedded" && len(c.Fabric.URLs) > 0:
 		return errors.New("config: fabric.urls are set but fabric.mode is embedded")
+	case c.Fabric.Mode == "embedded" && (c.Fabric.Creds != "" || c.Fabric.NKey != "" || c.Fabric.TLS != TLS{}):
+		return errors.New("config: fabric.creds, nkey and tls are for an external NATS, but fabric.mode is embedded")
+	case c.Fabric.Creds != "" && c.Fabric.NKey != "":
+		return errors.New("config: fabric: creds and nkey are both set")
+	case (c.Fabric.TLS.Cert == "") != (c.Fabric.TLS.Key == ""):
+		return errors.New("config: fabric.tls: cert and key go together")
 	case c.Fabric.Nonces != "jetstream" && c.Fabric.Nonces != "off":
 		return fmt.Errorf("config: fabric.nonces is %q, want jetstream or off", c.Fabric.Nonces)
 	case c.Budget < 50*time.Millisecond || c.Budget > 10*time.Minute:
