@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // collection gathers the entries of one collection while it is read, the same
@@ -77,23 +78,26 @@ func (c *collection) remember(name string) {
 	c.seen[name] = struct{}{}
 }
 
-// done makes the node once the closing bracket is read.
-func (c *collection) done(format Format, raw []byte) (*Node, error) {
+// done makes the node once the closing bracket is read; at is where raw begins.
+func (c *collection) done(format Format, raw []byte, at int) (*Node, error) {
 	if len(c.children) == 0 {
-		return nil, c.f.fail("CMW-17", 0, "collection without an entry")
+		return nil, c.f.fail("CMW-17", at, "collection without an entry")
 	}
 	n := c.p.node(Node{kind: KindCollection, format: format, raw: raw, cmwType: c.cmwType, children: c.children}, c.f)
 	c.p.nodes = append(c.p.nodes, n)
 	return n, nil
 }
 
-// textLabel checks one text label (CMW-21) and its length.
+// textLabel checks one text label (CMW-21) and its length. text is UTF-8.
 func (c *collection) textLabel(text []byte, at int) (label, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return label{}, c.f.fail("CMW-21", at, "label of %d bytes is blank", len(text))
 	}
 	if len(text) > c.p.lim.Label {
 		return label{}, c.f.fail(RuleLabel, at, "label of %d bytes, limit %d", len(text), c.p.lim.Label)
+	}
+	if i := invisible(text); i >= 0 {
+		return label{}, c.f.fail("CMW-21", at, "label %+q has a control character at its byte %d", text, i)
 	}
 	if slices.ContainsFunc(text, func(c byte) bool { return c == '~' || c == '/' || c == '#' }) {
 		s := string(text)
@@ -108,6 +112,23 @@ func (c *collection) textLabel(text []byte, at int) (label, error) {
 	whole := string(append(path, text...))
 	s := whole[len(path):]
 	return label{canonical: s, text: s, path: Path(whole)}, nil
+}
+
+// invisible is the index of the first control character (C0, DEL, C1, or one
+// that changes the direction of writing) in UTF-8 text, -1 if there is none.
+// Labels are shown to people in logs and reports, where such a label could
+// pass for another one.
+func invisible(text []byte) int {
+	plain := func(c byte) bool { return c >= ' ' && c <= '~' }
+	i := slices.IndexFunc(text, func(c byte) bool { return !plain(c) })
+	if i < 0 {
+		return -1
+	}
+	j := bytes.IndexFunc(text[i:], func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) })
+	if j < 0 {
+		return -1
+	}
+	return i + j
 }
 
 func intLabel(n int64) label { return label{canonical: IntLabel(n), num: n, isInt: true} }

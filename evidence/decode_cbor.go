@@ -204,7 +204,7 @@ func (p *parser) cborCollection(r *cborscan.Reader, f frame) (*Node, error) {
 			return nil, err
 		}
 	}
-	return c.done(FormatCBOR, r.Buf[start:r.Pos:r.Pos])
+	return c.done(FormatCBOR, r.Buf[start:r.Pos:r.Pos], start)
 }
 
 func (p *parser) cborEntry(r *cborscan.Reader, c *collection) error {

@@ -175,7 +175,7 @@ func (p *parser) jsonCollection(r *jsonReader, f frame) (*Node, error) {
 			return nil, f.wrap(err)
 		}
 		if !more {
-			return c.done(FormatJSON, r.Buf[start:r.Pos:r.Pos])
+			return c.done(FormatJSON, r.Buf[start:r.Pos:r.Pos], start)
 		}
 		if err := p.jsonEntry(r, &c); err != nil {
 			return nil, err

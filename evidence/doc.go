@@ -34,7 +34,8 @@
 // CMW-34), indefinite lengths. Two labels are equal if their values are, however
 // they are encoded. Whitespace around JSON is accepted also when the form is
 // sniffed (CMW-02); whitespace around a compact JWS is not. Integer labels
-// must fit 64 signed bits. A bare COSE_Sign1 array is only recognised where a
+// must fit 64 signed bits; text labels have no control characters and none that
+// change the direction of writing (CMW-21). A bare COSE_Sign1 array is only recognised where a
 // type says that it is one (decision D-05). In an envelope of ratsd, one zero
 // byte instead of a signature means unsigned, not invalid (decision D-49).
 //

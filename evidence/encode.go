@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -138,6 +137,8 @@ func (e *Entry) checkLabel(path Path) (Path, error) {
 		return "", encodeError(path, "label %q is reserved", e.Label)
 	case !utf8.ValidString(e.Label):
 		return "", encodeError(path, "label %q is not UTF-8", e.Label)
+	case invisible([]byte(e.Label)) >= 0:
+		return "", encodeError(path, "label %+q has a control character", e.Label)
 	}
 	return path.Join(TextLabel(e.Label)), nil
 }
@@ -311,15 +312,14 @@ func appendObject(dst []byte, it *Item, path Path) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// appendJSONString escapes only what RFC 8259 demands; s is UTF-8.
+// appendJSONString escapes only what RFC 8259 demands; s is UTF-8 without
+// control characters, which neither a label nor a type has.
 func appendJSONString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
-		case c < 0x20:
-			dst = fmt.Appendf(dst, `\u%04x`, c)
 		default:
 			dst = append(dst, c)
 		}

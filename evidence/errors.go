@@ -11,8 +11,8 @@ import (
 	"github.com/assize/assize/evidence/internal/jsonscan"
 )
 
-// Rules that are not one of CMW-01 … CMW-40 (the numbered decode rules listed
-// in the package comment).
+// Rules that are not one of CMW-01 … CMW-40, the numbered decode rules, each of
+// which has its cases in the tests of this package.
 const (
 	RuleSyntax          = "syntax"              // not well-formed JSON or CBOR
 	RuleMediaType       = "media-type"          // the declared type of the message is none that we accept

@@ -102,9 +102,10 @@ func readJWS(raw []byte, f frame) (*jwsParts, error) {
 	if len(raw) > 0 && firstByte(raw) == '{' {
 		return readFlattened(raw, f)
 	}
-	parts := bytes.Split(raw, []byte{'.'})
+	// Four are enough to see that there are too many.
+	parts := bytes.SplitN(raw, []byte{'.'}, 4)
 	if len(parts) != 3 {
-		return nil, f.fail("CMW-39", 0, "compact JWS of %d parts", len(parts))
+		return nil, f.fail("CMW-39", 0, "compact JWS has not three parts")
 	}
 	if len(parts[1]) == 0 {
 		return nil, f.fail("CMW-39", 0, "payload is detached")

@@ -34,7 +34,9 @@ type Options struct {
 	// error all the same.
 	UnverifiedSignaturesUnsafe bool
 	// LenientIndicators ignores unregistered `ind` bits with a warning
-	// instead of refusing them (decision D-03).
+	// instead of refusing them (decision D-03). An `ind` of such bits alone
+	// stays as it is, see Node.Indicator: a record that says what it is, in
+	// words we do not know, must not pass for one that says nothing.
 	LenientIndicators bool
 }
 
@@ -298,5 +300,8 @@ func (p *parser) indicator(v uint64, f frame, at int) (Indicator, error) {
 		}
 		p.warnings = append(p.warnings, fmt.Sprintf("label %q: unregistered ind bits %#x ignored", string(f.path), uint32(extra)))
 	}
-	return Indicator(v) & indRegistered, nil
+	if known := Indicator(v) & indRegistered; known != 0 {
+		return known, nil
+	}
+	return Indicator(v), nil
 }

@@ -7,9 +7,6 @@ import (
 	"encoding/base64"
 	"strconv"
 
-	"github.com/fxamacker/cbor/v2"
-
-	"github.com/assize/assize/evidence/internal/cborscan"
 	"github.com/assize/assize/evidence/internal/jsonscan"
 	"github.com/assize/assize/internal/limits"
 )
@@ -173,49 +170,6 @@ func (p *parser) dropLeaf(n *Node) {
 	}
 }
 
-// ratsdClaims is the claims map of a v2 token (docs/ratsd-token.cddl).
-type ratsdClaims struct {
-	Profile   string            `cbor:"265,keyasint"`
-	Nonce     []byte            `cbor:"10,keyasint"`
-	OEMID     *int64            `cbor:"258,keyasint,omitempty"`
-	Name      *string           `cbor:"270,keyasint,omitempty"`
-	SWVersion []any             `cbor:"271,keyasint,omitempty"`
-	Function  *string           `cbor:"-65537,keyasint,omitempty"`
-	Sizes     map[string]uint64 `cbor:"-65538,keyasint,omitempty"`
-}
-
-func decodeRatsdClaims(raw []byte, f frame) (*RatsdToken, map[string]uint64, error) {
-	r := &cborscan.Reader{Buf: raw}
-	h, err := r.Head()
-	if err != nil || h.Major != cborscan.Tag || h.Arg != tagUCCS {
-		return nil, nil, f.fail(RuleRatsd, -1, "claims are not a UCCS (tag %d)", tagUCCS)
-	}
-	mode, err := cbor.DecOptions{
-		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-		MaxNestedLevels:   4,
-		TagsMd:            cbor.TagsForbidden,
-	}.DecMode()
-	if err != nil {
-		return nil, nil, f.fail(RuleRatsd, -1, "claims decoder: %v", err)
-	}
-	var c ratsdClaims
-	if err := mode.Unmarshal(raw[r.Pos:], &c); err != nil {
-		return nil, nil, f.fail(RuleRatsd, -1, "claims: %v", err)
-	}
-	if c.Profile != ratsdV2Profile {
-		return nil, nil, f.fail(RuleRatsd, -1, "claims have profile %.64q, not %q", c.Profile, ratsdV2Profile)
-	}
-	if len(c.Nonce) < limits.NonceMin || len(c.Nonce) > limits.NonceMax {
-		return nil, nil, f.fail(RuleRatsd, -1, "eat_nonce of %d bytes, not %d to %d", len(c.Nonce), limits.NonceMin, limits.NonceMax)
-	}
-	t := &RatsdToken{Version: 2, Nonce: c.Nonce}
-	if c.Function != nil {
-		t.Function = *c.Function
-	}
-	return t, c.Sizes, checkAdjust(c.Function != nil, t.Function, c.Sizes != nil, f)
-}
-
 // checkAdjust wants function and map both or neither (decision D-54).
 func checkAdjust(hasFunction bool, function string, hasMap bool, f frame) error {
 	if hasFunction != hasMap {
@@ -362,7 +316,7 @@ func anyBase64(text []byte) ([]byte, bool) {
 		n := base64.RawStdEncoding.DecodedLen(len(bytes.TrimRight(text, "=")))
 		out := make([]byte, enc.DecodedLen(len(text)))
 		got, err := enc.Strict().Decode(out, text)
-		return out[:got:got], err == nil && got == n
+		return out[:got:got], err == nil && got == n && !bytes.ContainsAny(text, "\r\n")
 	}
 	return jsonscan.AppendBase64(nil, text, enc)
 }

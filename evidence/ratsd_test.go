@@ -159,6 +159,34 @@ func TestRatsdClaims(t *testing.T) {
 		{"short nonce", func(m map[any]any) { m[10] = make([]byte, 7) }, "ratsd"},
 		{"long nonce", func(m map[any]any) { m[10] = make([]byte, 65) }, "ratsd"},
 		{"unknown claim", func(m map[any]any) { m[9999] = 1 }, "ratsd"},
+		// What a decoder into structs lets pass, and the grammar does not.
+		{"nonce key as text", func(m map[any]any) { m["10"] = m[10]; delete(m, 10) }, "ratsd"},
+		{"profile key as text", func(m map[any]any) { m["265"] = m[265]; delete(m, 265) }, "ratsd"},
+		{"nonce key as text too", func(m map[any]any) { m["10"] = make([]byte, 16) }, "ratsd"},
+		{"profile by field name", func(m map[any]any) { m["Profile"] = m[265]; delete(m, 265) }, "ratsd"},
+		{"nonce as array of integers", func(m map[any]any) { m[10] = make([]int, 32) }, "ratsd"},
+		{"nonce as text", func(m map[any]any) { m[10] = strings.Repeat("a", 32) }, "ratsd"},
+		{"nonce null", func(m map[any]any) { m[10] = nil }, "ratsd"},
+		{"profile as bytes", func(m map[any]any) { m[265] = []byte(ratsdV2Profile) }, "ratsd"},
+		{"oemid null", func(m map[any]any) { m[258] = nil }, "ratsd"},
+		{"oemid undefined", func(m map[any]any) { m[258] = cbor.SimpleValue(23) }, "ratsd"},
+		{"oemid float", func(m map[any]any) { m[258] = 1.5 }, "ratsd"},
+		{"oemid missing", func(m map[any]any) { delete(m, 258) }, "ratsd"},
+		{"oemid negative", func(m map[any]any) { m[258] = -1 }, ""},
+		{"swname null", func(m map[any]any) { m[270] = nil }, "ratsd"},
+		{"swname missing", func(m map[any]any) { delete(m, 270) }, "ratsd"},
+		{"swversion null", func(m map[any]any) { m[271] = nil }, "ratsd"},
+		{"swversion of two", func(m map[any]any) { m[271] = []any{"1", "2"} }, "ratsd"},
+		{"swversion of none", func(m map[any]any) { m[271] = []any{} }, "ratsd"},
+		{"swversion of a number", func(m map[any]any) { m[271] = []any{1} }, "ratsd"},
+		{"swversion missing", func(m map[any]any) { delete(m, 271) }, "ratsd"},
+		{"function null", func(m map[any]any) { m[-65537] = nil }, "ratsd"},
+		{"function and map null", func(m map[any]any) { m[-65537], m[-65538] = nil, nil }, "ratsd"},
+		{"map null", func(m map[any]any) { m[-65538] = nil; delete(m, -65537) }, "ratsd"},
+		{"map with integer label", func(m map[any]any) { m[-65538] = map[any]any{1: 32} }, "ratsd"},
+		{"map with null size", func(m map[any]any) { m[-65538] = map[any]any{"a": nil} }, "ratsd"},
+		{"map with float size", func(m map[any]any) { m[-65538] = map[any]any{"a": 32.0} }, "ratsd"},
+		{"key beyond 64 bits", func(m map[any]any) { m[uint64(1<<63)] = 1 }, "ratsd"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			wantRule(t, v2Payload(t, uccs(t, v2Claims(c.change))), Options{}, c.want)
@@ -169,6 +197,15 @@ func TestRatsdClaims(t *testing.T) {
 	wantRule(t, v2Payload(t, good[3:]), Options{}, "ratsd") // no tag 601
 	twice := append([]byte{0xd9, 0x02, 0x59, 0xa8, 0x0a, 0x48, 1, 2, 3, 4, 5, 6, 7, 8}, good[4:]...)
 	wantRule(t, v2Payload(t, twice), Options{}, "ratsd")
+	// The same label twice in the map of sizes, and a map that is not closed.
+	sizes := bytes.LastIndex(good, []byte{0xa1, 0x61, 'a', 0x18, 0x20})
+	double := bytes.Clone(good[:sizes])
+	double = append(double, 0xa2, 0x61, 'a', 0x18, 0x20, 0x61, 'a', 0x18, 0x20)
+	wantRule(t, v2Payload(t, append(double, good[sizes+5:]...)), Options{}, "ratsd")
+	open := append([]byte{0xd9, 0x02, 0x59, 0xbf}, good[4:]...)
+	wantRule(t, v2Payload(t, open), Options{}, "ratsd")
+	wantRule(t, v2Payload(t, append(open, 0xff)), Options{}, "")
+	wantRule(t, v2Payload(t, []byte{0xd9, 0x02, 0x59, 0x80}), Options{}, "ratsd")
 	n := int64(1)
 	item := Record(MediaType{Base: "a/b"}, []byte{1}, 0)
 	wantRule(t, v2Payload(t, good, Entry{Int: &n, Item: item}), Options{}, "ratsd")
@@ -255,6 +292,9 @@ func TestRatsdLegacy(t *testing.T) {
 		{"short nonce", token(std([]byte(cmw)), `,"eat_nonce":"AAEC"`), "ratsd"},
 		{"nonce no base64", token(std([]byte(cmw)), `,"eat_nonce":"AAECAwQFBgc!"`), "ratsd"},
 		{"nonce with both alphabets", token(std([]byte(cmw)), `,"eat_nonce":"-_+/AwQFBgcA"`), "ratsd"},
+		{"nonce with newline", token(std([]byte(cmw)), `,"eat_nonce":"AAECAwQFBgcI\n"`), "ratsd"},
+		{"padded nonce with newlines", token(std([]byte(cmw)), `,"eat_nonce":"AAEC\n\n\n\nAwQFBgc="`), "ratsd"},
+		{"cmw with newline", token(std([]byte(cmw))[:12]+"\n"+std([]byte(cmw))[12:], ""), "ratsd"},
 		{"nonce badly padded", token(std([]byte(cmw)), `,"eat_nonce":"AAECAwQFBgc=="`), "ratsd"},
 		{"no cmw", `{"eat_profile":"tag:github.com,2024:veraison/ratsd"}`, "ratsd"},
 		{"cmw twice", token(std([]byte(cmw)), `,"cmw":"AQ"`), "ratsd"},

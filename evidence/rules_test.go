@@ -70,6 +70,12 @@ var jsonRules = []struct{ id, in, media, want string }{
 	{"CMW-06 plus", `["a/b","++++"]`, "", "CMW-06"},
 	{"CMW-06 slash", `["a/b","////"]`, "", "CMW-06"},
 	{"CMW-06 newline", "[\"a/b\",\"AQ\n\"]", "", "CMW-06"},
+	// One line break behind 4k characters does not change the decoded size.
+	{"CMW-06 newline behind 4k", "[\"a/b\",\"AQID\n\"]", "", "CMW-06"},
+	{"CMW-06 return behind 4k", "[\"a/b\",\"AQID\r\"]", "", "CMW-06"},
+	{"CMW-06 newline within 4k", "[\"a/b\",\"AQ\nIDBAUG\"]", "", "CMW-06"},
+	{"CMW-06 escaped newline behind 4k", `["a/b","AQID\n"]`, "", "CMW-06"},
+	{"CMW-06 two newlines", "[\"a/b\",\"AQID\n\n\"]", "", "CMW-06"},
 	{"CMW-06 escaped newline", `["a/b","A\nQ"]`, "", "CMW-06"},
 	{"CMW-06 length 1", `["a/b","A"]`, "", "CMW-06"},
 	{"CMW-06 escaped letter", `["a/b","\u0041Q"]`, "", ""},
@@ -109,6 +115,16 @@ var jsonRules = []struct{ id, in, media, want string }{
 	{"CMW-19 type escaped", `{"__cmwc_t":"a:b","\u005f_cmwc_t":"a:b","a":["a/b","AQ"]}`, "", "CMW-19"},
 	{"CMW-21 empty", `{"":["a/b","AQ"]}`, "", "CMW-21"},
 	{"CMW-21 blank", `{" \t":["a/b","AQ"]}`, "", "CMW-21"},
+	{"CMW-21 escaped newline", `{"a\nb":["a/b","AQ"]}`, "", "CMW-21"},
+	{"CMW-21 escaped NUL", `{"\u0000":["a/b","AQ"]}`, "", "CMW-21"},
+	{"CMW-21 escape character", `{"a\u001b[2K":["a/b","AQ"]}`, "", "CMW-21"},
+	{"CMW-21 DEL", "{\"a\x7f\":[\"a/b\",\"AQ\"]}", "", "CMW-21"},
+	{"CMW-21 C1", `{"a\u0085":["a/b","AQ"]}`, "", "CMW-21"},
+	{"CMW-21 right-to-left override", `{"a\u202eb":["a/b","AQ"]}`, "", "CMW-21"},
+	{"CMW-21 isolate", "{\"a\u2066b\":[\"a/b\",\"AQ\"]}", "", "CMW-21"},
+	{"CMW-21 Arabic letter mark", "{\"\u061c\":[\"a/b\",\"AQ\"]}", "", "CMW-21"},
+	{"CMW-21 as path", `{"a/\u200f":["a/b","AQ"]}`, "", "CMW-21"},
+	{"CMW-21 other scripts", "{\"gpu-\u05d0\u00e9\u4e00\":[\"a/b\",\"AQ\"]}", "", ""},
 	{"CMW-24 string", `{"a":"AQ"}`, "", "CMW-24"},
 	{"CMW-24 number", `{"a":1}`, "", "CMW-24"},
 	{"CMW-24 null", `{"a":null}`, "", "CMW-24"},
@@ -160,6 +176,13 @@ var cborRules = []struct{ id, in, media, want string }{
 	{"CMW-20 type", "a3685f5f636d77635f7463613a62685f5f636d77635f7463613a626161" + crec, "", "CMW-20"},
 	{"CMW-21", "a160" + crec, "", "CMW-21"},
 	{"CMW-21 blank", "a16120" + crec, "", "CMW-21"},
+	{"CMW-21 newline", "a1620a61" + crec, "", "CMW-21"},
+	{"CMW-21 NUL", "a1626100" + crec, "", "CMW-21"},
+	{"CMW-21 DEL", "a162617f" + crec, "", "CMW-21"},
+	{"CMW-21 C1", "a162c29b" + crec, "", "CMW-21"},
+	{"CMW-21 right-to-left override", "a164e280ae61" + crec, "", "CMW-21"},
+	{"CMW-21 chunked isolate", "a1 7f6161 63e281a9 ff" + crec, "", "CMW-21"},
+	{"CMW-21 other scripts", "a162c3a9" + crec, "", ""},
 	{"CMW-22 bool", "a1 f5 8263612f624101", "", "CMW-22"},
 	{"CMW-22 bytes", "a1 4161" + crec, "", "CMW-22"},
 	{"CMW-22 null", "a1 f6" + crec, "", "CMW-22"},
@@ -264,6 +287,21 @@ func TestLenientIndicators(t *testing.T) {
 	if len(tree.Warnings()) != 1 {
 		t.Errorf("warnings %v", tree.Warnings())
 	}
+	// What is not registered at all must not look like no indicator.
+	for _, in := range []string{`{"x":["a/b","AQ",96]}`, "a1617883" + crec[2:] + "1860"} {
+		raw := []byte(in)
+		if in[0] == 'a' {
+			raw = unhex(t, in)
+		}
+		tree = wantRule(t, raw, Options{LenientIndicators: true}, "")
+		if got := tree.Leaves()[0].Indicator(); got != 96 || len(tree.Warnings()) != 1 {
+			t.Errorf("ind %d, warnings %v", got, tree.Warnings())
+		}
+		if _, err := EncodeCBOR(tree.Root().Item()); err == nil {
+			t.Error("encoded with unregistered bits")
+		}
+		wantRule(t, raw, Options{}, "CMW-12")
+	}
 	if !(IndEvidence | IndResults).Ambiguous() || IndEvidence.Ambiguous() {
 		t.Error("ambiguous")
 	}
@@ -289,6 +327,27 @@ func TestErrorPlace(t *testing.T) {
 	_, err = Parse(raw, Options{})
 	if !errors.As(err, &e) || e.Offset != int64(len(raw)-1) || e.Label != "x" {
 		t.Errorf("got %+v, want offset %d", e, len(raw)-1)
+	}
+}
+
+// The empty collection is named where it begins.
+func TestEmptyCollectionPlace(t *testing.T) {
+	for _, c := range []struct {
+		raw   []byte
+		label Path
+		at    int64
+	}{
+		{[]byte(` {}`), "", 1},
+		{[]byte(`{"a":["a/b","AQ"],"b":{}}`), "b", 22},
+		{[]byte(`{"a":{"__cmwc_t":"a:b"}}`), "a", 5},
+		{unhex(t, "a2 6161 8263612f624101 6162 a0"), "b", 12},
+		{unhex(t, "bf 6161 bfff ff"), "a", 3},
+	} {
+		_, err := Parse(c.raw, Options{})
+		var e *Error
+		if !errors.As(err, &e) || e.Rule != "CMW-17" || e.Label != c.label || e.Offset != c.at {
+			t.Errorf("%q: %+v, want label %q, offset %d", c.raw, e, c.label, c.at)
+		}
 	}
 }
 

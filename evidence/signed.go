@@ -11,7 +11,6 @@ import (
 	_ "crypto/sha256" // hashes of the signature algorithms
 	_ "crypto/sha512"
 	"encoding/base64"
-	"math"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/lestrrat-go/jwx/v3/jwk"
@@ -131,7 +130,6 @@ type coseParts struct {
 	payload   []byte
 	payloadAt int // offset of the payload's bytes, -1 if joined from chunks
 	signature []byte
-	tagged    bool
 }
 
 // readCOSE takes a COSE_Sign1 apart, tagged or bare (decision D-05).
@@ -140,7 +138,6 @@ func readCOSE(raw []byte, f frame) (*coseParts, error) {
 	h, err := r.Head()
 	c := &coseParts{}
 	if err == nil && h.Major == cborscan.Tag && h.Arg == coseTag {
-		c.tagged = true
 		h, err = r.Head()
 	}
 	if err != nil {
@@ -305,7 +302,7 @@ func (p *parser) coseContentType(c *coseParts, f frame) (MediaType, error) {
 			return MediaType{Base: TypeCMWCBOR}, nil
 		}
 	case uint64:
-		if t <= math.MaxInt64 && t == cfCMWCBOR {
+		if t == cfCMWCBOR {
 			return MediaType{Base: TypeCMWCBOR}, nil
 		}
 	}

@@ -12,13 +12,17 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jws"
 	"github.com/veraison/go-cose"
+
+	"github.com/assize/assize/internal/limits"
 )
 
 // Vectors made with go-cose and jwx: Ed25519 with seed 00 01 … 1f.
@@ -68,11 +72,29 @@ func sign1(tb testing.TB, protected map[any]any, unprotected map[any]any, payloa
 	return raw
 }
 
+var b64 = base64.RawURLEncoding.EncodeToString
+
 // compact makes a compact JWS with any protected header at all.
 func compact(header, payload string) string {
-	b64 := base64.RawURLEncoding.EncodeToString
-	in := b64([]byte(header)) + "." + b64([]byte(payload))
+	return textJWS(b64([]byte(header)), b64([]byte(payload)))
+}
+
+// textJWS signs what stands there, base64url or not.
+func textJWS(header, payload string) string {
+	in := header + "." + payload
 	return in + "." + b64(ed25519.Sign(vecKey(), []byte(in)))
+}
+
+// flatJWS is textJWS in the flattened JSON serialization.
+func flatJWS(header, payload string) []byte {
+	p := strings.Split(textJWS(header, payload), ".")
+	return fmt.Appendf(nil, `{"payload":%q,"protected":%q,"signature":%q}`, p[1], p[0], p[2])
+}
+
+// lined is base64url of 4k characters and a line break, which changes nothing
+// in the decoded size. s is a JSON object or array, filled up with blanks.
+func lined(s string) string {
+	return b64([]byte(s[:1]+strings.Repeat(" ", (3-len(s)%3)%3)+s[1:])) + "\n"
 }
 
 type signedCase struct {
@@ -145,6 +167,10 @@ func signedRules(tb testing.TB) map[string]signedCase {
 		"CMW-39 jws general":            {flat(`,"signatures":[]`), TypeCMWJWS, "CMW-39"},
 		"CMW-39 jws duplicate":          {flat(`,"payload":"e30"`), TypeCMWJWS, "CMW-39"},
 		"CMW-39 jws trailing":           {[]byte(vecJWS + "\n"), TypeCMWJWS, "CMW-39"},
+		"CMW-39 jws header newline":     {[]byte(textJWS(lined(head), b64([]byte(rec1)))), TypeCMWJWS, "CMW-39"},
+		"CMW-39 jws payload newline":    {[]byte(textJWS(b64([]byte(head)), lined(rec1))), TypeCMWJWS, "CMW-39"},
+		"CMW-39 jws flat newline":       {flatJWS(b64([]byte(head)), lined(rec1)), TypeCMWJWS, "CMW-39"},
+		"CMW-39 jws no newline":         {[]byte(textJWS(strings.TrimSpace(lined(head)), strings.TrimSpace(lined(rec1)))), TypeCMWJWS, ""},
 		"CMW-39 jws four parts":         {[]byte(vecJWS + ".AA"), TypeCMWJWS, "CMW-39"},
 		"CMW-39 jws detached":           {[]byte(jwsParts[0] + ".." + jwsParts[2]), TypeCMWJWS, "CMW-39"},
 		"CMW-39 jws altered":            {flip([]byte(vecJWS), 80), TypeCMWJWS, "CMW-39"},
@@ -179,6 +205,57 @@ func TestSignedRules(t *testing.T) {
 				t.Errorf("signer %+v", s)
 			}
 		})
+	}
+}
+
+// A signature of 4k characters (ES384) with a line break behind it: the
+// message would end in a byte that nothing covers.
+func TestJWSNewlineBehindSignature(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := SignJWS(rand.Reader, []byte(rec1), key, SignOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sig := raw[bytes.LastIndexByte(raw, '.')+1:]; len(sig)%4 != 0 {
+		t.Fatalf("signature of %d characters", len(sig))
+	}
+	o := Options{MediaType: TypeCMWJWS, Keys: anchors{key.Public()}}
+	wantRule(t, raw, o, "")
+	for _, tail := range []string{"\n", "\r", "\r\n", "\n\n\n\n"} {
+		wantRule(t, append(bytes.Clone(raw), tail...), o, "CMW-39")
+	}
+}
+
+// A message of nothing but dots must not become a list of its parts.
+func TestJWSDots(t *testing.T) {
+	raw := append([]byte("e"), bytes.Repeat([]byte{'.'}, limits.Default().Composite-1)...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	wantRule(t, raw, Options{}, "CMW-39")
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 || took > 2*time.Second {
+		t.Errorf("%d bytes allocated in %v for a message of %d", n, took, len(raw))
+	}
+}
+
+// Our own decoder refuses line breaks in every part, whatever the library
+// that verifies makes of them.
+func TestJWSNewlineUnverified(t *testing.T) {
+	const head = `{"alg":"EdDSA","cty":"application/cmw+json"}`
+	good, sig := b64([]byte(head)), b64(make([]byte, 63))
+	o := Options{MediaType: TypeCMWJWS, UnverifiedSignaturesUnsafe: true}
+	wantRule(t, []byte(good+"."+b64([]byte(rec1))+"."+sig), o, "")
+	for name, raw := range map[string]string{
+		"header":    lined(head) + "." + b64([]byte(rec1)) + "." + sig,
+		"payload":   good + "." + lined(rec1) + "." + sig,
+		"signature": good + "." + b64([]byte(rec1)) + "." + sig + "\n",
+	} {
+		t.Run(name, func(t *testing.T) { wantRule(t, []byte(raw), o, "CMW-39") })
 	}
 }
 

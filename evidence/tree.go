@@ -111,7 +111,10 @@ func (n *Node) Value() []byte { return n.value }
 // Raw is the original encoding of the node.
 func (n *Node) Raw() []byte { return n.raw }
 
-// Indicator is the `ind` bitmap, 0 if absent.
+// Indicator is the `ind` bitmap, 0 exactly if the record has none. Under
+// Options.LenientIndicators unregistered bits are left out, except where there
+// are no others: then they are all here, so that the record does not look as
+// if it had no indicator. An Item of such a node cannot be encoded.
 func (n *Node) Indicator() Indicator { return n.ind }
 
 // CollectionType is `__cmwc_t` of a collection, "" if absent.

@@ -3,6 +3,7 @@
 package jsonscan
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -65,4 +66,22 @@ func FuzzSkip(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAppendBase64(t *testing.T) {
+	for in, ok := range map[string]bool{
+		"": true, "AQ": true, "AQID": true, "AQIDBA": true,
+		"AQID\n": false, "AQID\r": false, "\nAQID": false, "AQ\nID": false, "AQID\n\n\n\n": false, "AQID\nBA": false, "\n": false, "\r\n": false,
+		"A": false, "AQIDB": false, "AQ==": false, "AQID ": false, "AQID\x00": false, "AR": false, "////": false,
+	} {
+		if out, got := AppendBase64([]byte{7}, []byte(in), base64.RawURLEncoding); got != ok || ok && out[0] != 7 {
+			t.Errorf("%q: %v", in, got)
+		}
+		s := &Scanner{Buf: []byte(`"` + in + `"`)}
+		if _, _, err := s.Base64URL(nil, 100); ok != (err == nil) {
+			t.Errorf("%q in a string: %v", in, err)
+		} else if e, is := err.(*Error); is && e.TrailingBits != (in == "AR") {
+			t.Errorf("%q: trailing bits %v", in, e.TrailingBits)
+		}
+	}
 }
