@@ -12,6 +12,7 @@ package endorsements
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 )
 
@@ -39,7 +40,7 @@ type IntelCollateral struct {
 	RootCACRL           []byte // DER
 	// FMSPC is taken from TCBInfo, lower-case hexadecimal, to find the set.
 	FMSPC string
-	// Digest is the SHA-256 over all parts; caches are keyed by it.
+	// Digest is the SHA-256 over all parts; a bundle holds each digest once.
 	Digest [32]byte
 }
 
@@ -56,6 +57,23 @@ func (b *Bundle) IntelTDX(fmspc string) []IntelCollateral {
 		}
 	}
 	return out
+}
+
+// AllIntelTDX yields every set in the order in which they were loaded, each as
+// the caller's own copy. QE identity and revocation lists in a set are not bound
+// to its FMSPC, so a scheme that wants all of them must look at every set; it
+// does so once and not per appraisal, since copies cost and bundles never change.
+func (b *Bundle) AllIntelTDX() iter.Seq[IntelCollateral] {
+	return func(yield func(IntelCollateral) bool) {
+		if b == nil {
+			return
+		}
+		for _, c := range b.intel {
+			if !yield(c.clone()) {
+				return
+			}
+		}
+	}
 }
 
 // Len is the number of collateral sets of all vendors.

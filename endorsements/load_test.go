@@ -68,6 +68,30 @@ func TestLoadKeepsBytes(t *testing.T) {
 	}
 }
 
+// TestAllIntelTDX: all sets in order, whatever their FMSPC, as copies.
+func TestAllIntelTDX(t *testing.T) {
+	other := sample()
+	other["tcb_info"] = `{"fmspc":"AABBCC000001"}`
+	b, _ := load(t, fstest.MapFS{"b.json": {Data: encode(t, sample())}, "a.json": {Data: encode(t, other)}})
+	var names []string
+	for c := range b.AllIntelTDX() {
+		names = append(names, c.Name)
+		c.PCKCRL[0], c.TCBInfo[0] = 'x', 'x'
+	}
+	if strings.Join(names, " ") != "a.json b.json" {
+		t.Errorf("sets %v", names)
+	}
+	for c := range b.AllIntelTDX() {
+		if c.PCKCRL[0] != 0x30 || c.TCBInfo[0] != '{' {
+			t.Error("a caller changed the bundle")
+		}
+		break
+	}
+	for range (*Bundle)(nil).AllIntelTDX() {
+		t.Error("a set in no bundle")
+	}
+}
+
 func TestDigestSeparatesSets(t *testing.T) {
 	digests := map[[32]byte]string{}
 	for name := range sample() {

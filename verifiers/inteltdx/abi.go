@@ -3,13 +3,9 @@
 package inteltdx
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"github.com/google/go-tdx-guest/abi"
-	pb "github.com/google/go-tdx-guest/proto/tdx"
 )
 
 // Sizes and offsets in bytes of Intel's quote formats 4 and 5 (Intel TDX DCAP
@@ -236,57 +232,4 @@ func certData(r *reader, want int) (*reader, error) {
 		return nil, fmt.Errorf("%d bytes behind the certification data of type %d", rest, typ)
 	}
 	return &reader{raw: v}, nil
-}
-
-// libraryBody is what both body types of the library have.
-type libraryBody interface {
-	GetReportData() []byte
-	GetMrTd() []byte
-	GetTdAttributes() []byte
-	GetMrSignerSeam() []byte
-	GetTeeTcbSvn() []byte
-	GetRtmrs() [][]byte
-}
-
-var errParsersDisagree = errors.New("two parsers read this quote differently")
-
-// crossCheck lets go-tdx-guest parse the same bytes. A quote that the two
-// parsers read differently, or that makes the library panic, is malformed.
-func (q *quote) crossCheck(raw []byte) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errParsersDisagree, p)
-		}
-	}()
-	parsed, err := abi.QuoteToProto(raw)
-	if err != nil {
-		return err
-	}
-	var (
-		body libraryBody
-		sd   *pb.Ecdsa256BitQuoteV4AuthData
-	)
-	switch p := parsed.(type) {
-	case *pb.QuoteV4:
-		body, sd = p.GetTdQuoteBody(), p.GetSignedData()
-	case *pb.QuoteV5:
-		body, sd = p.GetTdQuoteBodyDescriptor().GetTdQuoteBodyV5(), p.GetSignedData()
-	default:
-		return errParsersDisagree
-	}
-	qe := sd.GetCertificationData().GetQeReportCertificationData()
-	if !bytes.Equal(body.GetReportData(), q.reportData()) ||
-		!bytes.Equal(body.GetMrTd(), q.mrTD()) ||
-		!bytes.Equal(body.GetTdAttributes(), q.tdAttributes()) ||
-		!bytes.Equal(body.GetMrSignerSeam(), q.mrSignerSEAM()) ||
-		!bytes.Equal(body.GetTeeTcbSvn(), q.teeTCBSVN()) ||
-		!bytes.Equal(bytes.Join(body.GetRtmrs(), nil), q.rtmrs()) ||
-		!bytes.Equal(sd.GetSignature(), q.signature) ||
-		!bytes.Equal(sd.GetEcdsaAttestationKey(), q.attKey) ||
-		!bytes.Equal(qe.GetQeReport().GetReportData(), q.qeReport[320:384]) ||
-		!bytes.Equal(qe.GetQeReportSignature(), q.qeSig) ||
-		!bytes.Equal(qe.GetPckCertificateChainData().GetPckCertChain(), q.chain) {
-		return errParsersDisagree
-	}
-	return nil
 }

@@ -33,15 +33,17 @@ type window struct {
 	from, to time.Time
 }
 
+func (w window) holds(t time.Time) bool { return !t.Before(w.from) && !t.After(w.to) }
+
 // check says how t lies outside of the window; empty if it lies inside.
 func (w window) check(t time.Time) string {
 	switch {
+	case w.holds(t):
+		return ""
 	case t.Before(w.from):
 		return fmt.Sprintf("%s is not valid before %s", w.what, w.from.UTC().Format(time.RFC3339))
-	case t.After(w.to):
-		return fmt.Sprintf("%s expired at %s", w.what, w.to.UTC().Format(time.RFC3339))
 	}
-	return ""
+	return fmt.Sprintf("%s expired at %s", w.what, w.to.UTC().Format(time.RFC3339))
 }
 
 // firstOutside returns the complaint of the first window that t lies outside
@@ -53,41 +55,6 @@ func firstOutside(ws []window, t time.Time) string {
 		}
 	}
 	return ""
-}
-
-// maxChain is the number of certificates in one chain; Intel uses three.
-const maxChain = 4
-
-var pemBegin = []byte("-----BEGIN CERTIFICATE-----")
-
-// parsePEM reads concatenated certificates, target first. Nothing but white
-// space may stand between them; the zero bytes that platforms write behind the
-// last one are tolerated.
-func parsePEM(raw []byte) ([]*x509.Certificate, error) {
-	var certs []*x509.Certificate
-	rest := bytes.TrimSpace(bytes.TrimRight(raw, "\x00"))
-	for len(rest) > 0 {
-		if len(certs) == maxChain {
-			return nil, fmt.Errorf("more than %d certificates", maxChain)
-		}
-		if !bytes.HasPrefix(rest, pemBegin) {
-			return nil, fmt.Errorf("certificate %d: no PEM certificate", len(certs))
-		}
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
-			return nil, fmt.Errorf("certificate %d: broken PEM", len(certs))
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d: %w", len(certs), err)
-		}
-		certs = append(certs, cert)
-		rest = bytes.TrimSpace(rest)
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("no certificate")
-	}
-	return certs, nil
 }
 
 // roots are the trust anchors of one verifier.
@@ -135,6 +102,14 @@ func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.R
 type verified struct {
 	certs   []*x509.Certificate // target first, trusted root last
 	windows []window
+}
+
+// issuerID stands for one CA: its root, its name and its key. Two certificates
+// of one CA have one issuerID.
+type issuerID [32]byte
+
+func newIssuerID(root, ca *x509.Certificate) issuerID {
+	return digestOf(root.Raw, ca.RawSubject, ca.RawSubjectPublicKeyInfo)
 }
 
 // verify checks a chain, target first, whose root may be left out.

@@ -55,11 +55,8 @@ func claims(c container, q *quote, p *pckChain) map[string]any {
 		m["tee_tcb_svn_2"] = hex.EncodeToString(v)
 		m["mrservicetd"] = hex.EncodeToString(q.mrServiceTD())
 	}
-	if c.eventLog {
-		m["event_log"] = "present, not evaluated"
-	}
-	if c.runtimeData {
-		m["runtime_data"] = "present, not evaluated"
+	for _, name := range c.unevaluated {
+		m[name] = "present, not evaluated"
 	}
 	return m
 }
@@ -89,10 +86,18 @@ func (p *pckChain) device() []string {
 func (r *tcbResult) claims() map[string]any {
 	m := map[string]any{
 		"status":            r.merged.String(),
-		"evaluation_number": r.set.tcb.EvaluationNumber,
-		"collateral":        r.set.name,
-		"issue_date":        r.set.tcb.IssueDate.UTC().Format(time.RFC3339),
-		"next_update":       r.set.tcb.NextUpdate.UTC().Format(time.RFC3339),
+		"evaluation_number": r.set.tcb.number,
+		"collateral":        r.set.tcb.file,
+		"issue_date":        r.set.tcb.issued.UTC().Format(time.RFC3339),
+		"next_update":       r.set.tcb.info.NextUpdate.UTC().Format(time.RFC3339),
+		"qe_identity": map[string]any{
+			"evaluation_number": r.set.qe.number,
+			"collateral":        r.set.qe.file,
+			"issue_date":        r.set.qe.issued.UTC().Format(time.RFC3339),
+			"next_update":       r.set.qe.id.NextUpdate.UTC().Format(time.RFC3339),
+		},
+		"pck_crl":  r.set.pckCRL.claims(),
+		"root_crl": r.set.rootCRL.claims(),
 	}
 	if len(r.failures) > 0 {
 		m["status"] = "NotSupported"
@@ -113,6 +118,10 @@ func (r *tcbResult) claims() map[string]any {
 	}
 	m["advisories"] = advisories
 	return m
+}
+
+func (s *crlStatement) claims() map[string]any {
+	return map[string]any{"collateral": s.file, "this_update": s.issued.UTC().Format(time.RFC3339)}
 }
 
 func (l *level) claims() map[string]any {

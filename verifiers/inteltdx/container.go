@@ -19,8 +19,9 @@ import (
 // container is what was taken out of one component: the quote, and whether
 // there was more that this scheme does not evaluate.
 type container struct {
-	quote                 []byte
-	eventLog, runtimeData bool
+	quote []byte
+	// unevaluated are the names of claims that say what else was there.
+	unevaluated []string
 }
 
 // open takes the quote out of its container by media type; contents never
@@ -53,7 +54,9 @@ func open(in verifiers.Input) (container, *failure) {
 }
 
 // openTSM reads a configfs-TSM report. The provider in the report counts: the
-// parameter of the media type is only what somebody said about it.
+// parameter of the media type is only what somebody said about it. The kernel's
+// TDX guest driver gives an outblob and nothing else; the quote in it stands for
+// itself, so whatever else a report holds changes nothing, and claims name it.
 func openTSM(in verifiers.Input) (container, error) {
 	r, err := tsm.Decode(in.MediaType, in.Evidence)
 	if err != nil {
@@ -62,7 +65,20 @@ func openTSM(in verifiers.Input) (container, error) {
 	if r.Provider != tsmProvider {
 		return container{}, fmt.Errorf("TSM report is of provider %q, expected %q", r.Provider, tsmProvider)
 	}
-	return container{quote: r.OutBlob}, nil
+	c := container{quote: r.OutBlob}
+	for _, extra := range []struct {
+		there bool
+		claim string
+	}{
+		{len(r.AuxBlob) != 0, "tsm_auxblob"},
+		{r.ServiceProvider != "", "tsm_service_provider"},
+		{len(r.ManifestBlob) != 0, "tsm_manifestblob"},
+	} {
+		if extra.there {
+			c.unevaluated = append(c.unevaluated, extra.claim)
+		}
+	}
+	return c, nil
 }
 
 // openJSON reads application/vnd.assize.tdx+json: an object with the member
@@ -79,10 +95,10 @@ func openJSON(raw []byte) (container, error) {
 		case "quote":
 			c.quote, err = base64url(value)
 		case "cc_eventlog":
-			c.eventLog = true
+			c.unevaluated = append(c.unevaluated, "event_log")
 			_, err = base64url(value)
 		case "runtime_data":
-			c.runtimeData = true
+			c.unevaluated = append(c.unevaluated, "runtime_data")
 		default:
 			err = errors.New("unknown member")
 		}

@@ -19,7 +19,6 @@ func (q *quote) mrTD() []byte           { return q.body[136:184] }
 func (q *quote) mrConfigID() []byte     { return q.body[184:232] }
 func (q *quote) mrOwner() []byte        { return q.body[232:280] }
 func (q *quote) mrOwnerConfig() []byte  { return q.body[280:328] }
-func (q *quote) rtmrs() []byte          { return q.body[328:520] }
 func (q *quote) rtmr(i int) []byte      { return q.body[328+48*i : 376+48*i] }
 func (q *quote) reportData() []byte     { return q.body[520:584] }
 

@@ -3,7 +3,10 @@
 package inteltdx
 
 import (
+	"bytes"
 	"context"
+	"encoding/pem"
+	"strings"
 	"testing"
 
 	"github.com/google/go-tdx-guest/testing/testdata"
@@ -54,5 +57,50 @@ func FuzzJSON(f *testing.F) {
 		if err == nil && c.quote == nil {
 			t.Fatal("no quote and no error")
 		}
+	})
+}
+
+// FuzzSplitPEM looks for text that panics, or that is taken for certificates
+// although there is something else in it: what was decoded, encoded again, must
+// be the text without its white space.
+func FuzzSplitPEM(f *testing.F) {
+	m := newMachine(f)
+	f.Add(pemOf(m.ca.cert, m.root.cert))
+	f.Add([]byte(pemBegin + "\n!!!\n" + pemEnd + "\n"))
+	f.Add([]byte(pemBegin + "\nAAAA\n" + pemEnd + "\r\n\x00"))
+	bare := func(text []byte) string {
+		return strings.Join(strings.FieldsFunc(string(text), func(r rune) bool { return strings.ContainsRune(pemBlank, r) }), "")
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		ders, err := splitPEM(raw)
+		if err != nil {
+			return
+		}
+		var again []byte
+		for _, d := range ders {
+			again = append(again, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: d})...)
+		}
+		if got, want := bare(bytes.TrimRight(raw, "\x00")), bare(again); got != want {
+			t.Fatalf("%q was taken for %q", got, want)
+		}
+	})
+}
+
+// FuzzMembers looks for signed JSON that panics, or that is accepted although a
+// member occurs twice.
+func FuzzMembers(f *testing.F) {
+	f.Add([]byte(`{"id":"TDX","tcbLevels":[{"tcb":{"pcesvn":1}}]}`))
+	f.Add([]byte(`{"id":"a","ID":"b"}`))
+	f.Add([]byte(`[[[[{"x":1,"x":2}]]]]`))
+	names := collateralNames()
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var info tcbInfo
+		if names.decode(raw, &info) != nil {
+			return
+		}
+		if members, err := objectMembers(raw); err == nil && members["id"] == nil && info.ID != "" {
+			t.Fatalf("id %q was read from another member", info.ID)
+		}
+		_ = info.check()
 	})
 }

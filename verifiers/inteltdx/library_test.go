@@ -53,9 +53,9 @@ func TestAgainstLibrary(t *testing.T) {
 			Now: &verify.TimeSet{PckCertChain: now, TcbInfo: now, QeIdentity: now, PckCrl: now, RootCaCrl: now},
 		})
 	}
-	compare := func(t *testing.T, v *verifier, raw []byte, fmspc string, now time.Time) (ours, theirs bool) {
+	compare := func(t *testing.T, v *verifier, b *endorsements.Bundle, raw []byte, fmspc string, now time.Time) (ours, theirs bool) {
 		t.Helper()
-		sets := v.deps.Endorsements.IntelTDX(fmspc)
+		sets := b.IntelTDX(fmspc)
 		if len(sets) != 1 {
 			t.Fatalf("%d sets for %s", len(sets), fmspc)
 		}
@@ -69,17 +69,18 @@ func TestAgainstLibrary(t *testing.T) {
 			continue
 		}
 		t.Run(c.quote, func(t *testing.T) {
-			v := newTest(t, verifiers.Deps{Endorsements: bundle(t, vectors.Read(t, c.collateral))})
+			b := bundle(t, vectors.Read(t, c.collateral))
+			v := newTest(t, verifiers.Deps{Endorsements: b})
 			raw := readQuote(t, c.quote)
 			q, err := parseQuote(raw)
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, f := v.pck(q.chain)
+			p, _, f := v.verifyQuote(q)
 			if f != nil {
 				t.Fatal(f)
 			}
-			if ours, theirs := compare(t, v, raw, p.fmspc, at(c.at)); ours != theirs {
+			if ours, theirs := compare(t, v, b, raw, p.fmspc, at(c.at)); ours != theirs {
 				t.Errorf("affirming here %v, accepted by the library %v", ours, theirs)
 			}
 		})
@@ -107,8 +108,9 @@ func TestAgainstLibrary(t *testing.T) {
 			m := newMachine(t)
 			c.set(m)
 			raw := m.quote()
-			v := newTest(t, m.deps(bundle(t, m.collateral())))
-			ours, theirs := compare(t, v, raw, "aabbcc000000", m.now)
+			b := bundle(t, m.collateral())
+			v := newTest(t, m.deps(b))
+			ours, theirs := compare(t, v, b, raw, "aabbcc000000", m.now)
 			if ours != c.ours || theirs != c.theirs {
 				t.Errorf("affirming here %v, accepted by the library %v; expected %v and %v", ours, theirs, c.ours, c.theirs)
 			}

@@ -51,6 +51,7 @@ type machine struct {
 	revokePCK, revokeCA  bool
 	revokeSigning        bool
 	pckCRL, rootCRL      *signer // sign the CRLs instead of CA and root
+	qeSign               *signer // signs the QE identity instead of tcbSign
 	crlCA                *signer // in the issuer chain of the PCK CRL
 	crlExtra             []pkix.Extension
 	crlFrom, crlTo       time.Time
@@ -121,7 +122,7 @@ func newMachine(tb testing.TB) *machine {
 	if _, err := rand.Read(m.body[136:584]); err != nil {
 		tb.Fatal(err)
 	}
-	m.qe[128] = 0xdc // MRSIGNER
+	copy(m.qe[128:], intelQESigner[:])
 	binary.LittleEndian.PutUint16(m.qe[256:], 2)
 	binary.LittleEndian.PutUint16(m.qe[258:], 4)
 	m.qe[48] = 0x11
@@ -173,7 +174,7 @@ func (m *machine) defaultQE() map[string]any {
 		"id": "TD_QE", "version": 2, "tcbEvaluationDataNumber": 20, "issueDate": m.tcbFrom, "nextUpdate": m.tcbTo,
 		"miscselect": "00000000", "miscselectMask": "FFFFFFFF",
 		"attributes": "11000000000000000000000000000000", "attributesMask": "FBFFFFFFFFFFFFFF0000000000000000",
-		"mrsigner": "dc" + zero48[:62], "isvprodid": 2,
+		"mrsigner": hex.EncodeToString(intelQESigner[:]), "isvprodid": 2,
 		"tcbLevels": []map[string]any{isv(4, "UpToDate"), isv(1, "OutOfDate")},
 	}
 }
@@ -279,19 +280,19 @@ func (m *machine) crl(by signer, serials ...*big.Int) string {
 func (m *machine) collateral() []byte {
 	m.tb.Helper()
 	m.tcb["issueDate"], m.tcb["nextUpdate"] = m.tcbFrom, m.tcbTo
-	text := func(v any, mutate func([]byte) []byte) (string, string) {
+	text := func(by signer, v any, mutate func([]byte) []byte) (string, string) {
 		raw, err := json.Marshal(v)
 		if err != nil {
 			m.tb.Fatal(err)
 		}
-		sig := hex.EncodeToString(sign(m.tb, m.tcbSign.key, raw))
+		sig := hex.EncodeToString(sign(m.tb, by.key, raw))
 		if mutate != nil {
 			raw = mutate(raw)
 		}
 		return string(raw), sig
 	}
-	tcb, tcbSig := text(m.tcb, m.mutateTCB)
-	qe, qeSig := text(m.qeID, m.mutateQEI)
+	tcb, tcbSig := text(m.tcbSign, m.tcb, m.mutateTCB)
+	qe, qeSig := text(or(m.qeSign, m.tcbSign), m.qeID, m.mutateQEI)
 	var pck, ca []*big.Int
 	if m.revokePCK {
 		pck = append(pck, m.pck.cert.SerialNumber)
@@ -302,10 +303,10 @@ func (m *machine) collateral() []byte {
 	if m.revokeSigning {
 		ca = append(ca, m.tcbSign.cert.SerialNumber)
 	}
-	signing := string(pemOf(m.tcbSign.cert, m.root.cert))
+	signing, qeSigning := string(pemOf(m.tcbSign.cert, m.root.cert)), string(pemOf(or(m.qeSign, m.tcbSign).cert, m.root.cert))
 	raw, err := json.Marshal(map[string]string{
 		"tcb_info": tcb, "tcb_info_signature": tcbSig, "tcb_info_issuer_chain": signing,
-		"qe_identity": qe, "qe_identity_signature": qeSig, "qe_identity_issuer_chain": signing,
+		"qe_identity": qe, "qe_identity_signature": qeSig, "qe_identity_issuer_chain": qeSigning,
 		"pck_crl": m.crl(or(m.pckCRL, m.ca), pck...), "pck_crl_issuer_chain": string(pemOf(or(m.crlCA, m.ca).cert, m.root.cert)),
 		"root_ca_crl": m.crl(or(m.rootCRL, m.root), ca...),
 	})

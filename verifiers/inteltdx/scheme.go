@@ -26,9 +26,8 @@ const (
 	// maxEvidence leaves room for an event log beside a quote of 16 KiB.
 	maxEvidence = 512 << 10
 	nonceSize   = 64
-	// maxChains and maxSets bound the caches, about 10 KiB and 100 KiB each.
+	// maxChains bounds the cache of PCK chains, about 10 KiB each.
 	maxChains = 1024
-	maxSets   = 64
 )
 
 // Media types of TDX evidence.
@@ -63,12 +62,11 @@ func Scheme() verifiers.Scheme {
 	}
 }
 
-// verifier is safe for concurrent use: everything but the caches is immutable.
+// verifier is safe for concurrent use: everything but the cache is immutable.
 type verifier struct {
-	deps   verifiers.Deps
 	roots  roots
+	store  *store
 	chains *cache[*pckChain]
-	sets   *cache[collateralResult]
 }
 
 func newVerifier(d verifiers.Deps) (*verifier, error) {
@@ -82,9 +80,8 @@ func newVerifier(d verifiers.Deps) (*verifier, error) {
 		return nil, err
 	}
 	return &verifier{
-		deps: d, roots: rs,
+		roots: rs, store: newStore(rs, d.Endorsements),
 		chains: newCache[*pckChain](maxChains),
-		sets:   newCache[collateralResult](maxSets),
 	}, nil
 }
 

@@ -134,20 +134,11 @@ func (t *tcbInfo) check() error {
 	if t.ID != "TDX" || t.Version != 3 || t.TCBType != 0 {
 		return fmt.Errorf("TCB info has id %q version %d type %d, expected \"TDX\" version 3 type 0", t.ID, t.Version, t.TCBType)
 	}
-	for i, l := range t.Levels {
-		missing := func(c svn) bool { return c.SVN == nil }
-		if l.Status == nil || l.TCB.PCESVN == nil || len(l.TCB.SGX) != 16 || len(l.TCB.TDX) != 16 ||
-			slices.ContainsFunc(l.TCB.SGX, missing) || slices.ContainsFunc(l.TCB.TDX, missing) {
-			return fmt.Errorf("TCB info: level %d is incomplete", i)
-		}
+	if err := checkPlatformLevels(t.Levels); err != nil {
+		return fmt.Errorf("TCB info: %w", err)
 	}
-	for _, m := range append([]module{t.Module}, t.Modules...) {
-		if len(m.MRSigner) != 48 || len(m.Attributes) != 8 || len(m.AttributesMask) != 8 {
-			return fmt.Errorf("TCB info: TDX module %q is incomplete", m.ID)
-		}
-		if err := checkISVLevels(m.Levels); err != nil {
-			return fmt.Errorf("TCB info: TDX module %q: %w", m.ID, err)
-		}
+	if err := checkModules(t.Module, t.Modules); err != nil {
+		return fmt.Errorf("TCB info: %w", err)
 	}
 	return nil
 }
@@ -162,15 +153,6 @@ func (q *qeIdentity) check() error {
 	}
 	if err := checkISVLevels(q.Levels); err != nil {
 		return fmt.Errorf("QE identity: %w", err)
-	}
-	return nil
-}
-
-func checkISVLevels(ls []level) error {
-	for i, l := range ls {
-		if l.Status == nil || l.TCB.ISVSVN == nil {
-			return fmt.Errorf("level %d is incomplete", i)
-		}
 	}
 	return nil
 }
@@ -219,7 +201,7 @@ func (l *level) lacks(p *pckChain, tee []byte) (out []string) {
 	return out
 }
 
-// tcbResult is the judgement of one quote by one collateral set.
+// tcbResult is the judgement of one quote by what was chosen of the collateral.
 type tcbResult struct {
 	set                  *collateral
 	merged               status
@@ -242,12 +224,13 @@ func (r *tcbResult) fail(code, format string, args ...any) {
 func (c *collateral) judge(q *quote, p *pckChain) *tcbResult {
 	r := &tcbResult{set: c}
 	tee := q.teeTCBSVN()
-	if len(c.tcb.Levels) > 0 {
-		r.lacking = c.tcb.Levels[0].lacks(p, tee)
+	info := &c.tcb.info
+	if len(info.Levels) > 0 {
+		r.lacking = info.Levels[0].lacks(p, tee)
 	}
-	if r.platform = c.tcb.platformLevel(p, tee); r.platform == nil {
+	if r.platform = info.platformLevel(p, tee); r.platform == nil {
 		r.fail(verdict.ReasonTCBNotSupported, "FMSPC %s: no TCB level of evaluation data %d is reached: %s",
-			p.fmspc, c.tcb.EvaluationNumber, strings.Join(r.lacking, "; "))
+			p.fmspc, info.EvaluationNumber, strings.Join(r.lacking, "; "))
 	}
 	r.judgeModule(q)
 	r.judgeQE(q)
@@ -264,7 +247,7 @@ func (c *collateral) judge(q *quote, p *pckChain) *tcbResult {
 }
 
 func (r *tcbResult) judgeModule(q *quote) {
-	tee, info := q.teeTCBSVN(), &r.set.tcb
+	tee, info := q.teeTCBSVN(), &r.set.tcb.info
 	m := &info.Module
 	if r.moduleNamed = tee[1] > 0; r.moduleNamed {
 		id := fmt.Sprintf("TDX_%02x", tee[1])
@@ -288,7 +271,7 @@ func (r *tcbResult) judgeModule(q *quote) {
 }
 
 func (r *tcbResult) judgeQE(q *quote) {
-	id := &r.set.qe
+	id := &r.set.qe.id
 	if string(id.MRSigner) != string(q.qeMRSIGNER()) {
 		r.fail(verdict.ReasonIdentityMismatch, "QE MRSIGNER is %x, expected %x", q.qeMRSIGNER(), []byte(id.MRSigner))
 	}

@@ -39,6 +39,38 @@ var tdAttributeNames = []struct {
 	{tdMigratable, "MIGRATABLE"}, {tdPKS, "PKS"}, {tdKL, "KL"}, {tdPerfmon, "PERFMON"},
 }
 
+// What every recorded TD QE and every production TDX module of Intel's bears,
+// and what Intel's signed collateral has said of them since 2023: the SHA-256 of
+// the key that signs Intel's quoting enclaves, the product number of the TD QE,
+// and the signer of a TDX module that is Intel's own (zero).
+var (
+	intelQESigner = [32]byte{
+		0xdc, 0x9e, 0x2a, 0x7c, 0x6f, 0x94, 0x8f, 0x17, 0x47, 0x4e, 0x34, 0xa7, 0xfc, 0x43, 0xed, 0x03,
+		0x0f, 0x7c, 0x15, 0x63, 0xf1, 0xba, 0xbd, 0xdf, 0x63, 0x40, 0xc8, 0x2e, 0x0e, 0x54, 0xa8, 0xc5,
+	}
+	intelModuleSigner [48]byte
+)
+
+const tdQEProduct = 2
+
+// pinnedIdentity judges QE and TDX module where no collateral does. Where there
+// is some, what Intel signed last decides instead.
+func pinnedIdentity(q *quote) (out []*failure) {
+	fail := func(format string, args ...any) {
+		out = append(out, failf(verdict.ReasonIdentityMismatch, format, args...))
+	}
+	if s := q.qeMRSIGNER(); string(s) != string(intelQESigner[:]) {
+		fail("QE MRSIGNER is %x, expected %x, Intel's", s, intelQESigner)
+	}
+	if n := q.qeProdID(); n != tdQEProduct {
+		fail("QE ISVPRODID is %d, expected %d, that of the TD QE", n, tdQEProduct)
+	}
+	if s := q.mrSignerSEAM(); string(s) != string(intelModuleSigner[:]) {
+		fail("MRSIGNERSEAM is %x, expected zero, Intel's", s)
+	}
+	return out
+}
+
 // lower sets a claim to c unless it is as bad already.
 func lower(a *verdict.Appraisal, n verdict.ClaimName, c verdict.Claim) {
 	if have := a.Vector[n]; have == verdict.ClaimNone || c.Tier().WorseThan(have.Tier()) {
@@ -47,9 +79,14 @@ func lower(a *verdict.Appraisal, n verdict.ClaimName, c verdict.Claim) {
 }
 
 // hardware sets the hardware claim: affirming only where Intel's signed
-// collateral, valid now, calls platform, TDX module and QE up to date.
+// collateral, valid now, calls platform, TDX module and QE up to date. A
+// revocation counts whatever else is there.
 func (v *verifier) hardware(a *verdict.Appraisal, q *quote, p *pckChain, now time.Time) {
-	set, complaints := v.collateralFor(p, now)
+	if what := v.store.revocation(p); what != "" {
+		lower(a, verdict.Hardware, verdict.ClaimContraindicate)
+		a.Fail(verdict.ReasonRevoked, what)
+	}
+	set, complaints := v.store.collateralFor(p, now)
 	if set == nil {
 		lower(a, verdict.Hardware, verdict.ClaimUnsafe)
 		if len(complaints) == 0 {
@@ -58,20 +95,22 @@ func (v *verifier) hardware(a *verdict.Appraisal, q *quote, p *pckChain, now tim
 		for _, c := range complaints {
 			a.Fail(verdict.ReasonCollateralInvalid, c)
 		}
+		identities(a, pinnedIdentity(q))
 		return
 	}
 	r := set.judge(q, p)
 	a.Claims["tcb"] = r.claims()
 	lower(a, verdict.Hardware, verdict.ClaimApproved)
-	if what := set.revoked(p); what != "" {
-		lower(a, verdict.Hardware, verdict.ClaimContraindicate)
-		a.Fail(verdict.ReasonRevoked, what+" is revoked")
-	}
-	for _, f := range r.failures {
+	identities(a, r.failures)
+	r.grade(a, p)
+}
+
+// identities says that something signed is not what it has to be.
+func identities(a *verdict.Appraisal, failures []*failure) {
+	for _, f := range failures {
 		lower(a, verdict.Hardware, verdict.ClaimUnknownDevice)
 		a.Fail(f.code, f.detail)
 	}
-	r.grade(a, p)
 }
 
 // grade maps the merged status. Everything but up to date costs the hardware
@@ -101,7 +140,7 @@ func (r *tcbResult) grade(a *verdict.Appraisal, p *pckChain) {
 // describe says in one sentence what is behind a status.
 func (r *tcbResult) describe(p *pckChain) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "TCB of FMSPC %s is %s (evaluation data %d)", p.fmspc, r.merged, r.set.tcb.EvaluationNumber)
+	fmt.Fprintf(&b, "TCB of FMSPC %s is %s (evaluation data %d)", p.fmspc, r.merged, r.set.tcb.number)
 	for _, part := range []struct {
 		name string
 		l    *level
@@ -120,7 +159,9 @@ func (r *tcbResult) describe(p *pckChain) string {
 }
 
 // attributes sets configuration and runtime-opaque from the flags of TD, TDX
-// module and QE.
+// module and QE. LASS and PKS are on the allow-list: they let the TD protect its
+// own kernel from its own programs and open nothing to the host, so they cost
+// nothing; the claim td_attributes names them like every flag that is set.
 func attributes(a *verdict.Appraisal, q *quote) {
 	lower(a, verdict.Configuration, verdict.ClaimApproved)
 	lower(a, verdict.RuntimeOpaque, verdict.ClaimApproved)

@@ -39,28 +39,18 @@ type pckChain struct {
 	ppid, pceID, fmspc string
 	// rootDigest is the SHA-256 of the trusted root, lower-case hexadecimal.
 	rootDigest string
+	// caID and rootID find revocations of the leaf and of the CA; the serial
+	// numbers of both are decimal.
+	caID, rootID         issuerID
+	leafSerial, caSerial string
 }
 
 func (p *pckChain) leaf() *x509.Certificate { return p.certs[0] }
 func (p *pckChain) ca() *x509.Certificate   { return p.certs[1] }
 
-// pck verifies the PCK chain of a quote, or finds it in the cache, whose key
-// is the SHA-256 of the PEM bytes. Only chains that hold are kept.
-func (v *verifier) pck(raw []byte) (*pckChain, *failure) {
-	key := sha256.Sum256(raw)
-	if p, ok := v.chains.get(key); ok {
-		return p, nil
-	}
-	p, f := v.roots.pck(raw)
-	if f != nil {
-		return nil, f
-	}
-	v.chains.put(key, p)
-	return p, nil
-}
-
-func (rs roots) pck(raw []byte) (*pckChain, *failure) {
-	certs, err := parsePEM(raw)
+// pck verifies the DER certificates of a PCK chain, target first.
+func (rs roots) pck(ders [][]byte) (*pckChain, *failure) {
+	certs, err := parseChain(ders)
 	if err != nil {
 		return nil, failf(verdict.ReasonMalformed, "PCK certificate chain: %v", err)
 	}
@@ -86,6 +76,8 @@ func (rs roots) pck(raw []byte) (*pckChain, *failure) {
 	p.key, _ = p256Key(p.leaf())
 	digest := sha256.Sum256(p.certs[2].Raw)
 	p.rootDigest = hex.EncodeToString(digest[:])
+	p.caID, p.rootID = newIssuerID(p.certs[2], p.ca()), newIssuerID(p.certs[2], p.certs[2])
+	p.leafSerial, p.caSerial = p.leaf().SerialNumber.String(), p.ca().SerialNumber.String()
 	if err := p.readExtension(); err != nil {
 		return nil, failf(verdict.ReasonChainInvalid, "SGX extension of the PCK certificate: %v", err)
 	}
@@ -113,14 +105,36 @@ func (p *pckChain) readExtension() (err error) {
 }
 
 // verifyQuote checks everything that a quote proves by itself: PCK chain, QE
-// report, attestation key and quote signature. Time is not looked at.
+// report, attestation key and quote signature. Time is not looked at. A chain
+// is remembered by its DER certificates, and only once it has borne out a
+// quote: nobody fills the cache with what he can copy or re-wrap.
 func (v *verifier) verifyQuote(q *quote) (*pckChain, *ecdsa.PublicKey, *failure) {
-	p, f := v.pck(q.chain)
+	ders, err := splitPEM(q.chain)
+	if err != nil {
+		return nil, nil, failf(verdict.ReasonMalformed, "PCK certificate chain: %v", err)
+	}
+	id := digestOf(ders...)
+	p, known := v.chains.get(id)
+	if !known {
+		var f *failure
+		if p, f = v.roots.pck(ders); f != nil {
+			return nil, nil, f
+		}
+	}
+	key, f := q.verify(p)
 	if f != nil {
 		return nil, nil, f
 	}
+	if !known {
+		v.chains.put(id, p)
+	}
+	return p, key, nil
+}
+
+// verify checks the three links from the PCK key to the quote.
+func (q *quote) verify(p *pckChain) (*ecdsa.PublicKey, *failure) {
 	if !verifyP256(p.key, q.qeReport, q.qeSig) {
-		return nil, nil, failf(verdict.ReasonSignatureInvalid, "QE report is not signed by the PCK key")
+		return nil, failf(verdict.ReasonSignatureInvalid, "QE report is not signed by the PCK key")
 	}
 	h := sha256.New()
 	h.Write(q.attKey)
@@ -128,16 +142,16 @@ func (v *verifier) verifyQuote(q *quote) (*pckChain, *ecdsa.PublicKey, *failure)
 	var want [64]byte
 	h.Sum(want[:0])
 	if subtle.ConstantTimeCompare(want[:], q.qeReportData()) != 1 {
-		return nil, nil, failf(verdict.ReasonSignatureInvalid,
+		return nil, failf(verdict.ReasonSignatureInvalid,
 			"attestation key is not the one that the QE certified: expected SHA-256 %s, QE report data %s",
 			hex.EncodeToString(want[:8]), hex.EncodeToString(q.qeReportData()[:8]))
 	}
 	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{4}, q.attKey...))
 	if err != nil {
-		return nil, nil, failf(verdict.ReasonSignatureInvalid, "attestation key is no point of P-256")
+		return nil, failf(verdict.ReasonSignatureInvalid, "attestation key is no point of P-256")
 	}
 	if !verifyP256(key, q.signed, q.signature) {
-		return nil, nil, failf(verdict.ReasonSignatureInvalid, "quote is not signed by the attestation key")
+		return nil, failf(verdict.ReasonSignatureInvalid, "quote is not signed by the attestation key")
 	}
-	return p, key, nil
+	return key, nil
 }
