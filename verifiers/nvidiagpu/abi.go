@@ -180,7 +180,7 @@ func parseBlocks(b []byte, count int) ([]Block, error) {
 
 func parseOpaque(b []byte) ([]Field, error) {
 	var out []Field
-	seen := map[uint16]bool{}
+	var seen [1 << 16 / 64]uint64 // one bit per type
 	for at := 0; at < len(b); {
 		h, err := take(b, &at, 4, "opaque field header")
 		if err != nil {
@@ -190,10 +190,11 @@ func parseOpaque(b []byte) ([]Field, error) {
 		if f.Type == opaqueInvalid {
 			return nil, fmt.Errorf("nvidiagpu: opaque field of the invalid type %d", f.Type)
 		}
-		if seen[f.Type] {
+		word, bit := &seen[f.Type/64], uint64(1)<<(f.Type%64)
+		if *word&bit != 0 {
 			return nil, fmt.Errorf("nvidiagpu: opaque field type %d occurs twice", f.Type)
 		}
-		seen[f.Type] = true
+		*word |= bit
 		if f.Value, err = take(b, &at, int(binary.LittleEndian.Uint16(h[2:])), "opaque field"); err != nil {
 			return nil, err
 		}

@@ -10,8 +10,9 @@ import (
 // digest is a SHA-256.
 type digest = [32]byte
 
-// lru is a bounded map that forgets what was not used for longest. It holds
-// only what was verified, so nobody without a device can push things out.
+// lru is a bounded map that forgets what was not used for longest. What gets in
+// was verified, but not to be fresh: who has old reports of many devices can
+// push others out. All that is lost then is time.
 type lru[V any] struct {
 	mu    sync.Mutex
 	most  int

@@ -63,6 +63,11 @@ type chain struct {
 	fwid  fwid
 	// signer is the SHA-256 of the leaf's SubjectPublicKeyInfo.
 	signer digest
+	// root is the SHA-256 of the anchor, in hexadecimal.
+	root string
+	// whole and upper are the SHA-256 of all certificates, and of those that
+	// are the same for a fleet.
+	whole, upper digest
 }
 
 // anchors verifies chains against NVIDIA's root and the extra ones, and
@@ -114,14 +119,21 @@ func (a *anchors) verify(text []byte, t time.Time) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.whole, c.upper = key, chainKey(ders[posShared:])
 	if err := c.valid(t); err != nil {
 		return c, err
 	}
 	if err := a.signatures(c, t); err != nil {
 		return nil, err
 	}
-	a.devices.put(key, c)
 	return c, nil
+}
+
+// remember keeps a verified chain, whose key has signed a report: certificates
+// are public, so a chain alone must not take a place.
+func (a *anchors) remember(c *chain) {
+	a.devices.put(c.whole, c)
+	a.shared.put(c.upper, struct{}{})
 }
 
 // chainKey hashes certificates, each of which carries its own length.
@@ -153,12 +165,13 @@ func splitPEM(text []byte) ([][]byte, error) {
 		if body, rest, ok = bytes.Cut(body, []byte(pemEnd)); !ok {
 			return nil, fmt.Errorf("certificate %d does not end", len(out))
 		}
-		// The strict decoder still steps over line ends, and nothing else.
-		der, err := base64.StdEncoding.Strict().DecodeString(string(bytes.Trim(body, blank)))
+		body = bytes.Trim(body, blank)
+		der := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
+		n, err := strictBase64.Decode(der, body)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d: %w", len(out), err)
 		}
-		out = append(out, der)
+		out = append(out, der[:n:n])
 		if len(out) > chainLength {
 			return nil, fmt.Errorf("more than %d certificates", chainLength)
 		}
@@ -183,7 +196,7 @@ func (a *anchors) parse(ders [][]byte) (*chain, error) {
 		return nil, unrecognized(verdict.ReasonUnknownRoot, "the chain ends in %q with SHA-256 %s, which is no root of this scheme",
 			c.certs[posRoot].Subject.CommonName, hexSum(ders[posRoot]))
 	}
-	c.certs[posRoot] = root
+	c.certs[posRoot], c.root = root, hexSum(root.Raw)
 	if err := c.shape(); err != nil {
 		return nil, err
 	}
@@ -259,12 +272,10 @@ func (c *chain) expires() time.Time {
 // signatures verifies the links in two halves: provisioner to root, which is
 // the same for a fleet and cached, and leaf to provisioner.
 func (a *anchors) signatures(c *chain, t time.Time) error {
-	shared := chainKey([][]byte{c.certs[2].Raw, c.certs[3].Raw, c.certs[4].Raw})
-	if _, ok := a.shared.get(shared); !ok {
+	if _, ok := a.shared.get(c.upper); !ok {
 		if err := link(c.certs[posShared:], posShared, t); err != nil {
 			return err
 		}
-		a.shared.put(shared, struct{}{})
 	}
 	return link(c.certs[:posShared+1], 0, t)
 }

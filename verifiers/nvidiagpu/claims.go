@@ -62,6 +62,7 @@ func contents(p *proof) map[string]any {
 		"x-nvidia-cert-ocsp-status":     "unknown",
 	}
 	c["pdi"], c["arch"], c["engine"] = p.chain.id.pdi, p.device.arch, p.chain.id.engine
+	c["root_sha256"] = p.chain.root // tells a simulated machine from NVIDIA's
 	c["measurements"], c["measurement-blocks"] = measured(p.report.Blocks), len(p.report.Blocks)
 	if p.report.Padding > 0 {
 		c["padded"] = p.report.Padding

@@ -3,6 +3,7 @@
 package nvidiagpu
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -42,39 +43,53 @@ type device struct {
 
 // elements returns the elements of a JSON array, each with its original bytes.
 func elements(raw []byte) ([]json.RawMessage, error) {
-	if err := checkJSON(raw); err != nil {
-		return nil, err
-	}
-	at := skipBlank(raw, 0)
-	if raw[at] != '[' {
+	r := &reader{b: raw}
+	if r.peek() != '[' {
 		return nil, errors.New("nvidiagpu: evidence is not a JSON array of devices")
 	}
+	r.at++
 	var out []json.RawMessage
-	for at = skipBlank(raw, at+1); raw[at] != ']'; at = nextItem(raw, at) {
+	for {
+		more, err := r.more(']', len(out) == 0)
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
 		if len(out) == MaxDevices {
 			return nil, fmt.Errorf("nvidiagpu: more than %d devices in one array", MaxDevices)
 		}
-		end := valueEnd(raw, at)
-		out = append(out, raw[at:end:end])
-		at = end
+		e, err := r.skip(maxDepth)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
 	}
 	if len(out) == 0 {
 		return nil, errors.New("nvidiagpu: an empty array of devices")
 	}
-	return out, nil
+	return out, r.end()
 }
 
-// decodeDevice reads evidence that holds exactly one device.
+// decodeDevice reads evidence that holds exactly one device, in one pass.
 func decodeDevice(raw []byte) (*device, error) {
-	all, err := elements(raw)
+	r := &reader{b: raw}
+	if r.peek() != '[' {
+		return nil, errors.New("nvidiagpu: evidence is not a JSON array of devices")
+	}
+	r.at++
+	members, unknown, err := r.members()
 	if err != nil {
 		return nil, err
 	}
-	if len(all) != 1 {
-		return nil, fmt.Errorf("nvidiagpu: %d devices in one component, expected 1", len(all))
+	if r.peek() == ',' {
+		return nil, errors.New("nvidiagpu: more than one device in one component")
 	}
-	members, unknown, err := readMembers(all[0])
-	if err != nil {
+	if err := r.expect(']'); err != nil {
+		return nil, err
+	}
+	if err := r.end(); err != nil {
 		return nil, err
 	}
 	for _, name := range requiredMembers {
@@ -83,8 +98,8 @@ func decodeDevice(raw []byte) (*device, error) {
 		}
 	}
 	d := &device{
-		arch:   strings.ToUpper(members["arch"]),
-		driver: members["driver_version"], vbios: members["vbios_version"], unknown: unknown,
+		arch:   strings.ToUpper(string(members["arch"])),
+		driver: string(members["driver_version"]), vbios: string(members["vbios_version"]), unknown: unknown,
 	}
 	if d.nonce, err = decodeNonce(members["nonce"]); err != nil {
 		return nil, err
@@ -98,93 +113,102 @@ func decodeDevice(raw []byte) (*device, error) {
 	return d, nil
 }
 
-// readMembers reads one object without duplicate members. Known members are
+// members reads one object without duplicate members. Known members are
 // strings. An unknown member is listed if it is a scalar and its name is not a
 // variant spelling of a known one: what a newer SDK adds is no reason to call
 // a device bad, but nothing here may depend on it either.
-func readMembers(raw []byte) (members map[string]string, unknown []string, err error) {
-	if raw[0] != '{' {
+func (r *reader) members() (members map[string][]byte, unknown []string, err error) {
+	if r.peek() != '{' {
 		return nil, nil, errors.New("nvidiagpu: a device is not a JSON object")
 	}
-	members = map[string]string{}
-	for at := skipBlank(raw, 1); raw[at] != '}'; at = nextItem(raw, at) {
-		end := valueEnd(raw, at)
-		name, err := unquote(raw[at:end])
-		if err != nil {
-			return nil, nil, fmt.Errorf("nvidiagpu: name of a member: %w", err)
+	r.at++
+	members = make(map[string][]byte, len(requiredMembers)+len(optionalMembers))
+	for first := true; ; first = false {
+		more, err := r.more('}', first)
+		if err != nil || !more {
+			return members, unknown, err
 		}
-		at = skipBlank(raw, skipBlank(raw, end)+1) // over the colon
-		end = valueEnd(raw, at)
-		value := raw[at:end]
-		at = end
+		text, err := r.text()
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := r.expect(':'); err != nil {
+			return nil, nil, err
+		}
+		name := string(text)
 		if _, dup := members[name]; dup || slices.Contains(unknown, name) {
 			return nil, nil, fmt.Errorf("nvidiagpu: member %q occurs twice", clip(name))
 		}
 		if !known(name) {
-			if err := checkUnknown(name, value, len(unknown)); err != nil {
+			if err := r.unknown(name, len(unknown)); err != nil {
 				return nil, nil, err
 			}
 			unknown = append(unknown, name)
 			continue
 		}
-		if value[0] != '"' {
+		if r.peek() != '"' {
 			return nil, nil, fmt.Errorf("nvidiagpu: member %q is not a string", name)
 		}
-		if members[name], err = unquote(value); err != nil {
-			return nil, nil, fmt.Errorf("nvidiagpu: member %q: %w", name, err)
+		if members[name], err = r.text(); err != nil {
+			return nil, nil, err
 		}
 	}
-	return members, unknown, nil
 }
 
 func known(name string) bool {
 	return slices.Contains(requiredMembers, name) || slices.Contains(optionalMembers, name)
 }
 
-func checkUnknown(name string, value []byte, already int) error {
-	switch {
+// unknown steps over the value of an unknown member, if it may be there.
+func (r *reader) unknown(name string, already int) error {
+	switch c := r.peek(); {
 	case known(strings.ToLower(name)):
 		return fmt.Errorf("nvidiagpu: member %q is a known one in another spelling", name)
-	case value[0] == '{' || value[0] == '[':
+	case c == '{' || c == '[':
 		return fmt.Errorf("nvidiagpu: unknown member %q is not a scalar", clip(name))
 	case name == "" || len(name) > maxMemberName || already == maxUnknown:
 		return fmt.Errorf("nvidiagpu: unknown members beyond %d of at most %d bytes", maxUnknown, maxMemberName)
 	}
-	return nil
+	_, err := r.skip(0)
+	return err
 }
 
 func clip(s string) string { return s[:min(len(s), maxMemberName)] }
 
 // decodeNonce accepts 64 hexadecimal digits, else standard base64 of 32 bytes
 // (decision D-55).
-func decodeNonce(s string) ([]byte, error) {
-	if len(s) == 2*NonceSize {
-		if b, err := hex.DecodeString(s); err == nil {
+func decodeNonce(text []byte) ([]byte, error) {
+	if len(text) == 2*NonceSize {
+		b := make([]byte, NonceSize)
+		if _, err := hex.Decode(b, text); err == nil {
 			return b, nil
 		}
 	}
-	b, err := decodeBase64(s, NonceSize)
+	b, err := decodeBase64(text, NonceSize)
 	if err != nil || len(b) != NonceSize {
 		return nil, errors.New("nvidiagpu: member \"nonce\" is neither 64 hexadecimal digits nor base64 of 32 bytes")
 	}
 	return b, nil
 }
 
-// decodeBase64 reads padded standard base64 in its one canonical spelling: the
-// decoder of the standard library would step over line breaks.
-func decodeBase64(s string, most int) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
+// strictBase64 refuses non-zero trailing bits, but steps over line ends.
+var strictBase64 = base64.StdEncoding.Strict()
+
+// decodeBase64 reads padded standard base64 in its one canonical spelling.
+func decodeBase64(text []byte, most int) ([]byte, error) {
+	if bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
 		return nil, errors.New("line break in base64")
 	}
-	if n := base64.StdEncoding.DecodedLen(len(s)); n > most+2 {
+	if n := base64.StdEncoding.DecodedLen(len(text)); n > most+2 {
 		return nil, fmt.Errorf("about %d bytes, at most %d", n, most)
 	}
-	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	b := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := strictBase64.Decode(b, text)
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > most {
-		return nil, fmt.Errorf("%d bytes, at most %d", len(b), most)
+	if n > most {
+		return nil, fmt.Errorf("%d bytes, at most %d", n, most)
 	}
-	return b, nil
+	return b[:n:n], nil
 }

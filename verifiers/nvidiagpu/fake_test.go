@@ -164,18 +164,22 @@ func (f *fake) report() []byte {
 }
 
 func (f *fake) wrap(certs []*x509.Certificate, report []byte) []byte {
-	var text bytes.Buffer
-	for _, c := range certs {
-		_ = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
-	}
 	m := map[string]any{
 		"arch": f.arch, "nonce": hex.EncodeToString(f.nonce),
-		"evidence": base64.StdEncoding.EncodeToString(report), "certificate": base64.StdEncoding.EncodeToString(text.Bytes()),
+		"evidence": base64.StdEncoding.EncodeToString(report), "certificate": base64.StdEncoding.EncodeToString(pemText(certs)),
 	}
 	for k, v := range f.members {
 		m[k] = v
 	}
 	return array(f.tb, m)
+}
+
+func pemText(certs []*x509.Certificate) []byte {
+	var text bytes.Buffer
+	for _, c := range certs {
+		_ = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+	}
+	return text.Bytes()
 }
 
 func array(tb testing.TB, elements ...any) []byte {

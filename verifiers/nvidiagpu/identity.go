@@ -105,11 +105,22 @@ type fwid struct {
 	digest []byte // 48 bytes, SHA-384
 	// flags are the DiceTcbInfo operational flags, nil on Hopper.
 	flags []byte
-	// debug is operational flag 3.
-	debug bool
 }
 
-const flagDebug = 3
+// Operational flags of DiceTcbInfo that say that the layer is not in the state
+// in which a device is deployed (TCG DICE Attestation Architecture: bit 0
+// notConfigured, 1 notSecure, 2 recovery, 3 debug, 4 notReplayProtected, 31
+// fixedWidth). NVIDIA's devices in the field have bits 0 and 31.
+const (
+	flagNotSecure = 1
+	flagRecovery  = 2
+	flagDebug     = 3
+)
+
+// has reports an operational flag, bit 0 being the highest of the first byte.
+func (f fwid) has(flag int) bool {
+	return flag/8 < len(f.flags) && f.flags[flag/8]&(0x80>>(flag%8)) != 0
+}
 
 type fwidElement struct {
 	Alg    asn1.ObjectIdentifier
@@ -209,7 +220,6 @@ func readTCBInfo(der []byte) (out fwid, err error) {
 		return fwid{}, errors.New("DiceTcbInfo extension has no FWID")
 	}
 	out.flags = flags
-	out.debug = len(flags) > 0 && flags[flagDebug/8]&(0x80>>(flagDebug%8)) != 0
 	return out, nil
 }
 

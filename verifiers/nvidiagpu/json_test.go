@@ -22,7 +22,7 @@ func checkElements(t *testing.T, raw []byte) {
 		return
 	}
 	if err != nil {
-		if len(want) <= MaxDevices && !strings.Contains(err.Error(), "UTF-8") {
+		if len(want) <= MaxDevices && !strings.Contains(err.Error(), "UTF-8") && !strings.Contains(err.Error(), "deeply") {
 			t.Fatalf("%q: %v", raw, err)
 		}
 		return
@@ -31,7 +31,7 @@ func checkElements(t *testing.T, raw []byte) {
 		t.Fatalf("%q: %q, expected %q", raw, got, want)
 	}
 	for _, e := range got {
-		members, unknown, err := readMembers(e)
+		members, unknown, err := (&reader{b: e}).members()
 		if err != nil {
 			continue
 		}
@@ -40,7 +40,7 @@ func checkElements(t *testing.T, raw []byte) {
 			t.Fatalf("%q: members %v and %v: %v", e, members, unknown, err)
 		}
 		for k, v := range members {
-			if m[k] != v {
+			if m[k] != string(v) {
 				t.Fatalf("%q: member %q is %q, expected %q", e, k, v, m[k])
 			}
 		}
@@ -49,7 +49,8 @@ func checkElements(t *testing.T, raw []byte) {
 
 var jsonSeeds = []string{
 	`[]`, `[1]`, ` [ 1 , "a,]}\"\\" , {"a":[{"b":"]"}],"c" : null} ,[ [ ] ],-1.5e3,true] `, `[1,]`, `[{"arch":"x\u0041\\","nonce" : "\"" }]`,
-	`[{"a":1,"b":"c","d":false}]`, "[\"\\ud800\"]", "null", "{}", "[", "\"", "",
+	`[{"a":1,"b":"c","d":false}]`, "[\"\\ud800\"]", "null", "{}", "[", "\"", "", `[01]`, `[1 2]`, `[1:2]`, `[tru]`, `[nullnull]`, `[1"a"]`, `[{"a" 1}]`, `[{1:2}]`, `[{"a":1,}]`, `[,]`,
+	"[\"\x1f1234567\"]", "[\"12345678\x00\"]", "[\"\x7f\"]", "[\"1234567\xff\"]", "[\"\\", "[\"\\\"", `[{"\u00e9é":1}]`, "[1]\x00", "\xef\xbb\xbf[1]",
 }
 
 func TestElementsAgreeWithEncodingJSON(t *testing.T) {
@@ -58,6 +59,15 @@ func TestElementsAgreeWithEncodingJSON(t *testing.T) {
 	for _, s := range jsonSeeds {
 		checkElements(t, []byte(s))
 		checkElements(t, bytes.ReplaceAll([]byte(s), []byte(" "), []byte("\r\n\t ")))
+	}
+}
+
+func TestNesting(t *testing.T) {
+	for depth, ok := range map[int]bool{1: true, maxDepth: true, maxDepth + 1: false, 1 << 16: false} {
+		raw := "[" + strings.Repeat("[", depth) + strings.Repeat("]", depth) + "]"
+		if _, err := elements([]byte(raw)); (err == nil) != ok {
+			t.Errorf("%d levels: %v", depth, err)
+		}
 	}
 }
 

@@ -53,29 +53,67 @@ type details struct {
 	// switches are the PDIs of the NVSwitches behind the links, 16 hex digits,
 	// without disabled links and repetitions.
 	switches []string
-	version  int
-	// unknown are the field types without a known meaning in a GPU report.
+	// version is OPAQUE_DATA_VERSION, 0 without that field, -1 if it cannot be
+	// read.
+	version int
+	// unknown are the field types without a known meaning in a GPU report of
+	// this version.
 	unknown []int
+	// odd says which fields of a known type cannot be read, and why.
+	odd []string
 }
 
-// readDetails gives the opaque fields their meaning. A field of a known type
-// with a wrong size or with text outside [A-Za-z0-9._-] is an error; a field of
-// an unknown type is listed only, so that new firmware is not a parse failure.
-func readDetails(fields []Field) (*details, error) {
+// readDetails gives the opaque fields of a signed report their meaning. It does
+// not fail: the device has signed what is there. A field of an unknown type is
+// listed only, so that new firmware is not a parse failure; one of a known type
+// with a wrong size, or text outside [A-Za-z0-9._-], counts as not there and is
+// named in odd. The version comes first, because it decides what the others mean.
+func readDetails(fields []Field) *details {
 	d := &details{}
 	for _, f := range fields {
-		if err := d.read(f); err != nil {
-			return nil, fmt.Errorf("nvidiagpu: opaque field %d: %w", f.Type, err)
+		if f.Type != opaqueVersion {
+			continue
+		}
+		if len(f.Value) == 2 {
+			d.version = int(binary.LittleEndian.Uint16(f.Value))
+			continue
+		}
+		d.version = -1
+		d.misread(f, fmt.Errorf("%d bytes, expected 2", len(f.Value)))
+	}
+	for _, f := range fields {
+		switch {
+		case f.Type == opaqueVersion:
+		case !d.defined(f):
+			d.unknown = append(d.unknown, int(f.Type))
+		default:
+			if err := d.read(f); err != nil {
+				d.misread(f, err)
+			}
 		}
 	}
-	if d.version > maxOpaqueVersion {
-		// A later format may mean something else by the same numbers.
-		d.protectedPCIe, d.feature, d.switches = "", "", nil
+	return d
+}
+
+// newer reports a version whose fields are not known, or none that can be read.
+func (d *details) newer() bool { return d.version < 0 || d.version > maxOpaqueVersion }
+
+func (d *details) misread(f Field, err error) {
+	d.odd = append(d.odd, fmt.Sprintf("field %d of %d bytes: %v", f.Type, len(f.Value), err))
+}
+
+// defined reports whether the version says what a field is. Of a newer one only
+// what identifies the firmware is taken to have stayed, in its known form: a
+// later format may mean something else by the same numbers.
+func (d *details) defined(f Field) bool {
+	if !d.newer() {
+		return f.Type != opaqueFeature || d.version >= 1
 	}
-	if d.version == 0 {
-		d.feature = "" // valid from version 1 on
+	switch f.Type {
+	case opaqueDriver, opaqueVBIOS, opaqueFWID:
+		return (&details{}).read(f) == nil
 	}
-	return d, nil
+	return false
 }
 
 func (d *details) read(f Field) (err error) {
@@ -122,21 +160,17 @@ func (d *details) readState(f Field) (err error) {
 	case opaqueProtectedPCIe:
 		d.protectedPCIe, err = state(v)
 	case opaqueFWID:
+		// Also of another size it is there, and differs from the certificate's.
 		if d.fwid = v; len(v) != fwidSize {
 			err = fmt.Errorf("FWID of %d bytes, expected %d", len(v), fwidSize)
 		}
 	case opaqueSwitchPDI:
 		d.switches, err = switchPDIs(v)
-	case opaqueVersion, opaqueFeature:
+	case opaqueFeature:
 		if len(v) != 2 {
 			return fmt.Errorf("%d bytes, expected 2", len(v))
 		}
-		n := int(binary.LittleEndian.Uint16(v))
-		if f.Type == opaqueVersion {
-			d.version = n
-		} else {
-			d.feature = feature(n)
-		}
+		d.feature = feature(int(binary.LittleEndian.Uint16(v)))
 	default:
 		d.unknown = append(d.unknown, int(f.Type))
 	}

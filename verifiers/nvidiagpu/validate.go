@@ -57,7 +57,7 @@ func hardware(p *proof, a *verdict.Appraisal) {
 		a.Claims[reportClaim+"cert-chain-fwid-match"] = false
 		a.Vector[verdict.Hardware] = verdict.ClaimContraindicate
 		a.Fail(verdict.ReasonIdentityMismatch, fmt.Sprintf("the report has FWID %x…, certificate 0 was issued for %x…",
-			signed[:8], p.chain.fwid.digest[:8]))
+			signed[:min(8, len(signed))], p.chain.fwid.digest[:8]))
 	}
 }
 
@@ -76,12 +76,24 @@ func configuration(p *proof, a *verdict.Appraisal) {
 	a.Vector[verdict.Configuration] = verdict.ClaimNoVisibility
 	a.Fail(verdict.ReasonNoReferenceValues, "configuration: without reference values (RIM) it cannot be seen whether debugging is off and confidential computing is on")
 	if p.details.version > maxOpaqueVersion {
-		a.Fail(verdict.ReasonConfiguration, fmt.Sprintf("opaque data of version %d, known up to %d: mode and links are not read",
+		a.Fail(verdict.ReasonConfiguration, fmt.Sprintf("opaque data of version %d, known up to %d: mode, links and all but driver, VBIOS and FWID are not read",
 			p.details.version, maxOpaqueVersion))
 	}
-	if p.chain.fwid.debug {
-		a.Vector[verdict.Configuration] = verdict.ClaimContraindicate
-		a.Fail(verdict.ReasonDebug, fmt.Sprintf("certificate 0 was issued to firmware in debug state (DiceTcbInfo flags %x)", p.chain.fwid.flags))
+	if len(p.details.odd) > 0 {
+		a.Fail(verdict.ReasonConfiguration, "opaque data that cannot be read: "+strings.Join(p.details.odd, "; "))
+	}
+	for _, f := range []struct {
+		flag       int
+		code, name string
+	}{
+		{flagNotSecure, verdict.ReasonConfiguration, "not-secure"},
+		{flagRecovery, verdict.ReasonConfiguration, "recovery"},
+		{flagDebug, verdict.ReasonDebug, "debug"},
+	} {
+		if p.chain.fwid.has(f.flag) {
+			a.Vector[verdict.Configuration] = verdict.ClaimContraindicate
+			a.Fail(f.code, fmt.Sprintf("certificate 0 was issued to firmware in %s state (DiceTcbInfo flags %x)", f.name, p.chain.fwid.flags))
+		}
 	}
 }
 

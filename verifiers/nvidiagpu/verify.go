@@ -55,11 +55,8 @@ func (a *anchors) establish(raw []byte, t time.Time) (*proof, stage, error) {
 		return nil, stageChain, failed(verdict.ReasonSignatureInvalid,
 			"the report is not signed by the key of certificate 0 (ueid %s)", c.id.ueid)
 	}
-	o, err := readDetails(r.Opaque)
-	if err != nil {
-		return nil, stageSigned, failed(verdict.ReasonMalformed, "%v", err)
-	}
-	return &proof{device: d, report: r, chain: c, details: o}, stageSigned, nil
+	a.remember(c)
+	return &proof{device: d, report: r, chain: c, details: readDetails(r.Opaque)}, stageSigned, nil
 }
 
 // verifySignature checks raw r||s, each big-endian and half as long as sig,
