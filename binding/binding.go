@@ -78,11 +78,9 @@ func rootOf(parts []verdict.Component) *verdict.Component {
 }
 
 // unbound caps for every component that no strong edge path joins to the root.
-// One lone component has nothing to be bound to.
+// Only a lone CPU TEE has nothing to be bound to: a lone device says nothing
+// about the machine around it.
 func unbound(root *verdict.Component, parts []verdict.Component, edges []verdict.Binding) []verdict.Cap {
-	if len(parts) < 2 {
-		return nil
-	}
 	reached := map[evidence.Path]bool{}
 	if root != nil {
 		reached[root.Label] = true

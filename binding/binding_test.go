@@ -49,7 +49,7 @@ func part(t *testing.T, label, class, rule string, f verdict.Freshness, devices 
 		t.Fatal(err)
 	}
 	c.Partial, err = verdict.VerifyPartial(token, verdict.Expect{
-		Label: c.Label, Scheme: "s", Request: c.Request, Nonce: c.Nonce, Evidence: c.Evidence,
+		Label: c.Label, Scheme: "s", Request: c.Request, Nonce: c.Nonce, NonceRule: rule, Evidence: c.Evidence, MediaType: "a/b",
 	}, verdict.Intake{Now: now}, anchors)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,8 @@ func TestCheck(t *testing.T) {
 		name, edges, caps string
 		parts             []verdict.Component
 	}{
-		{"alone", "", "", []verdict.Component{part(t, "gpu", "device", "same", isFresh)}},
+		{"a lone CPU", "", "", []verdict.Component{part(t, "cpu", "cpu-tee", "same", isFresh)}},
+		{"a lone device", "", "warning:unbound-component", []verdict.Component{part(t, "gpu", "device", "same", isFresh)}},
 		{"nothing at all", "", "", nil},
 		{"one nonce is freshness only", "gpu:cpu:common-nonce:nonce:bound", "warning:unbound-component",
 			[]verdict.Component{part(t, "cpu", "cpu-tee", "shake256/64", isFresh), part(t, "gpu", "device", "same", isFresh)}},

@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/assize/assize/binding"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/topologies"
 	"github.com/assize/assize/verdict"
@@ -32,23 +31,30 @@ func (o *Orchestrator) plan(ctx context.Context, tree *evidence.Tree, r Request)
 	if err != nil {
 		return nil, err
 	}
-	expr := o.o.Topology
-	if r.Topology != nil {
-		expr = r.Topology
-	}
 	for p := range r.Given {
 		if !slices.ContainsFunc(parts, func(c topologies.Component) bool { return c.Label.Under(p) }) {
 			return nil, fmt.Errorf("%w: a nonce was given for %s, which was not submitted", ErrRequest, p)
 		}
 	}
-	plan, err := topologies.New(*expr, topologies.Input{
+	plan, err := topologies.New(o.expression(r), topologies.Input{
 		Components: parts, Nonce: r.Nonce, Given: r.Given, Optional: r.Optional,
 		Adjust: adjustment(tree), Route: o.o.Route,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, topologies.ErrLabel):
+		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrTopology, err)
 	}
 	return plan, nil
+}
+
+// expression is the topology of a request.
+func (o *Orchestrator) expression(r Request) topologies.Expr {
+	if r.Topology != nil {
+		return *r.Topology
+	}
+	return *o.o.Topology
 }
 
 // components routes every leaf by its media type and splits those that carry
@@ -61,8 +67,8 @@ func (o *Orchestrator) components(tree *evidence.Tree) ([]topologies.Component, 
 			label = "evidence" // a bare record has no label of its own
 		}
 		c := topologies.Component{Label: label, Leaf: label, MediaType: leaf.MediaType(), Evidence: leaf.Value()}
-		if ind := leaf.Indicator(); ind != 0 && ind != evidence.IndEvidence {
-			c.Reason = &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: "the record is not (only) evidence"}
+		if why := notEvidence(leaf.Indicator()); why != "" {
+			c.Reason = &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: why}
 			out = append(out, c)
 			continue
 		}
@@ -79,6 +85,18 @@ func (o *Orchestrator) components(tree *evidence.Tree) ([]topologies.Component, 
 		return nil, fmt.Errorf("%w: more than %d components", ErrRequest, o.o.Limits.Leaves)
 	}
 	return out, nil
+}
+
+// notEvidence says why a record is not appraised as evidence, or nothing. A
+// record without indicator is what its media type says.
+func notEvidence(ind evidence.Indicator) string {
+	switch {
+	case ind == 0 || ind == evidence.IndEvidence:
+		return ""
+	case ind.Ambiguous():
+		return "the record is marked as evidence and as a result, so what it is cannot be told"
+	}
+	return "the record is not marked as evidence alone"
 }
 
 func split(scheme verifiers.Scheme, c topologies.Component) []topologies.Component {
@@ -179,7 +197,7 @@ func (o *Orchestrator) step(ctx context.Context, width chan struct{}, st topolog
 			return
 		}
 	}
-	p, err := o.call(ctx, st, c, session, at)
+	p, err := o.await(ctx, st, *c, session, at)
 	if err != nil {
 		c.Reasons = append(c.Reasons, failureReason(err))
 		return
@@ -187,8 +205,40 @@ func (o *Orchestrator) step(ctx context.Context, width chan struct{}, st topolog
 	c.Partial = p
 }
 
+// await bounds a call by the deadline even where the Appraiser does not mind
+// it, and keeps a panic in it from ending the process.
+func (o *Orchestrator) await(ctx context.Context, st topologies.Step, c verdict.Component, session string, at time.Time) (verdict.Partial, error) {
+	type answer struct {
+		p   verdict.Partial
+		err error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		a := answer{err: errors.New("orchestrator: the appraiser panicked")}
+		defer func() {
+			_ = recover() // a is what stands when the call did not return
+			done <- a
+		}()
+		a.p, a.err = o.call(ctx, st, &c, session, at)
+	}()
+	select {
+	case a := <-done:
+		return a.p, a.err
+	case <-ctx.Done():
+	}
+	select { // an answer at the last moment still counts
+	case a := <-done:
+		return a.p, a.err
+	default:
+		return verdict.Partial{}, ctx.Err()
+	}
+}
+
 func (o *Orchestrator) call(ctx context.Context, st topologies.Step, c *verdict.Component, session string, at time.Time) (verdict.Partial, error) {
-	expect := verdict.Expect{Label: st.Label, Scheme: st.Scheme, Request: c.Request, Nonce: st.Nonce, Evidence: st.Digest}
+	expect := verdict.Expect{
+		Label: st.Label, Scheme: st.Scheme, Request: c.Request, Nonce: st.Nonce, NonceRule: st.NonceRule,
+		Evidence: st.Digest, MediaType: c.MediaType, VerificationTime: at,
+	}
 	return o.o.Appraiser.Appraise(ctx, verifiers.Call{
 		Request: verifiers.Request{
 			ID: c.Request, Session: session, Label: st.Label, Scheme: st.Scheme, MediaType: st.MediaType,
@@ -222,6 +272,8 @@ type conclusion struct {
 	plan    *topologies.Plan
 	session string
 	parts   []verdict.Component
+	// asSubmitted: the topology names nothing that has to be there.
+	asSubmitted bool
 }
 
 // conclude binds, combines and signs.
@@ -229,45 +281,21 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 	_, span := o.tracer.Start(ctx, "combine")
 	defer span.End()
 	slices.SortFunc(c.parts, func(a, b verdict.Component) int { return strings.Compare(string(a.Label), string(b.Label)) })
-	edges, caps := binding.Check(c.parts)
-	caps = append(caps, freshness(c)...)
+	requireClaims(o.o.Schemes, c.parts)
 	res := &verdict.Result{
 		Verifier: o.o.Identity, Time: o.o.Clock(), VerificationTime: c.request.Time,
 		Session: c.session, Topology: c.plan.Topology, PlanDigest: c.plan.Digest(),
-		Nonce: c.request.Nonce, Composite: c.tree.Digest(),
-		Components: c.parts, Caps: caps, Bindings: edges,
-		Outcome: verdict.Combine(c.parts, caps),
+		Nonce: c.request.Nonce, Composite: c.tree.Digest(), Components: c.parts,
 	}
+	res.Bindings, res.Caps = judge(res)
+	res.Caps = append(res.Caps, foreignSession(c.tree, res.Nonce)...)
+	if c.asSubmitted {
+		res.Caps = append(res.Caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
+			Code: verdict.ReasonAsSubmitted, Detail: "the topology asks for what was submitted, so a component that was left out is not missed"}})
+	}
+	res.Outcome = verdict.Combine(res.Components, res.Caps)
 	if _, err := verdict.SignResult(o.o.Signer, res, o.o.Lifetime); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+		return nil, err
 	}
 	return res, nil
-}
-
-// freshness caps a composite whose challenge is not known to be the caller's.
-func freshness(c conclusion) []verdict.Cap {
-	var caps []verdict.Cap
-	if t := c.tree.Ratsd(); t != nil && c.request.Nonce != nil && !sameNonce(t.Nonce, c.request.Nonce) {
-		caps = append(caps, verdict.Cap{Tier: verdict.TierContraindicated, Reason: verdict.Reason{
-			Code: verdict.ReasonNonceMismatch, Detail: "the token was made for another session nonce"}})
-	}
-	if c.request.Nonce == nil && !allGiven(c.plan) {
-		caps = append(caps, verdict.Cap{Tier: verdict.TierWarning, Reason: verdict.Reason{
-			Code: verdict.ReasonNonceNotEstablished, Detail: "no session nonce was given, so the evidence may be a replay"}})
-	}
-	if !c.request.Time.IsZero() {
-		caps = append(caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
-			Code: verdict.ReasonTimeOverridden, Detail: "verified as of " + c.request.Time.UTC().Format(time.RFC3339)}})
-	}
-	return caps
-}
-
-// allGiven reports whether the caller named a challenge for every component.
-func allGiven(p *topologies.Plan) bool {
-	for _, st := range p.Steps {
-		if st.Kind == topologies.Appraise && st.NonceRule != topologies.RuleGiven {
-			return false
-		}
-	}
-	return true
 }

@@ -64,7 +64,7 @@ type Options struct {
 	Signer   *trust.Signer
 	Identity verdict.Identity
 	// Spender makes nonces single-use. Nil only where the process ends after
-	// one appraisal.
+	// one appraisal with a nonce.
 	Spender Spender
 	// Route gives the candidates for a scheme at a node ("" = anywhere).
 	Route func(scheme, node string) []verifiers.Candidate
@@ -192,7 +192,11 @@ func (o *Orchestrator) appraise(ctx context.Context, r Request) (*verdict.Result
 	if err != nil {
 		return nil, err
 	}
-	return o.conclude(ctx, conclusion{request: r, tree: tree, plan: plan, session: session, parts: parts})
+	expr := o.expression(r)
+	return o.conclude(ctx, conclusion{
+		request: r, tree: tree, plan: plan, session: session, parts: parts,
+		asSubmitted: expr.Head == topologies.Lead && expr.Args == nil,
+	})
 }
 
 // spend makes the nonce single-use before anything is dispatched.

@@ -5,6 +5,7 @@ package orchestrator
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
@@ -21,12 +22,49 @@ func Components(schemes *verifiers.Set, tree *evidence.Tree, max int) ([]topolog
 	return o.components(tree)
 }
 
+// Recheck repeats on the relying party's side what the lead had to conclude
+// from the results that it signed over: that challenges follow from the session
+// nonce, what class of component each scheme judges, that required claims are
+// asserted, and what bindings and freshness cap. The result must have passed
+// verdict.VerifyResult; schemes are the relying party's own.
+func Recheck(r *verdict.Result, schemes *verifiers.Set) error {
+	if err := RecheckNonces(r); err != nil {
+		return err
+	}
+	again := *r
+	again.Components = slices.Clone(r.Components)
+	for i := range again.Components {
+		c := &again.Components[i]
+		if c.Partial.IsZero() {
+			continue
+		}
+		sc, ok := schemes.Lookup(c.Scheme)
+		if !ok {
+			return fmt.Errorf("orchestrator: %s was judged by scheme %q, which is not known here", c.Label, c.Scheme)
+		}
+		if c.Class != string(sc.Class) {
+			return fmt.Errorf("orchestrator: the verdict calls %s a %q, but scheme %s judges a %q", c.Label, c.Class, c.Scheme, sc.Class)
+		}
+		c.Reasons = slices.Clone(c.Reasons)
+	}
+	requireClaims(schemes, again.Components)
+	_, caps := judge(&again)
+	allowed := verdict.Combine(again.Components, append(slices.Clone(r.Caps), caps...))
+	if allowed.Tier.WorseThan(r.Outcome.Tier) {
+		return fmt.Errorf("orchestrator: the verdict says %s, but its own results give %s: %v", r.Outcome.Tier, allowed.Tier, allowed.Reasons)
+	}
+	return nil
+}
+
 // RecheckNonces repeats, on the relying party's side, the derivation of every
 // component's challenge from the session nonce that the verdict names. A
 // component whose challenge was given by hand (rule "given") has none to
 // repeat. The result must have passed verdict.VerifyResult.
 func RecheckNonces(r *verdict.Result) error {
 	for _, c := range r.Components {
+		if c.NonceRule == "" && len(c.Nonce) > 0 {
+			return fmt.Errorf("orchestrator: %s was asked with a challenge, and no rule says where it comes from", c.Label)
+		}
 		if c.NonceRule == "" || c.NonceRule == topologies.RuleGiven {
 			continue
 		}
@@ -61,6 +99,9 @@ func RecheckEvidence(r *verdict.Result, schemes *verifiers.Set, tree *evidence.T
 		}
 		if c.Evidence != sha256.Sum256(p.Evidence) {
 			return fmt.Errorf("orchestrator: the verdict about %s was made from other bytes than those in the evidence", p.Label)
+		}
+		if !c.Partial.IsZero() && (c.Scheme != p.Scheme || c.MediaType != p.MediaType.String() || c.Class != string(p.Class)) {
+			return fmt.Errorf("orchestrator: %s was judged by %s as %s, but it belongs to %s as %s", p.Label, c.Scheme, c.MediaType, p.Scheme, p.MediaType)
 		}
 		delete(stated, p.Label)
 	}

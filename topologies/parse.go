@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Bounds of an expression.
@@ -157,7 +158,7 @@ func (p *parser) word() (s string, quoted bool, err error) {
 			return "", true, p.fail(p.pos, "the quoted label does not end")
 		}
 		s, err = strconv.Unquote(q)
-		if err != nil {
+		if err != nil || !utf8.ValidString(s) {
 			return "", true, p.fail(p.pos, "the quoted label is not valid")
 		}
 		p.pos += len(q)

@@ -60,6 +60,7 @@ func TestParseErrorsHavePositions(t *testing.T) {
 		"lead(a@B)":                7,
 		`lead("abc)`:               5,
 		`lead("")`:                 5,
+		`lead("\xff")`:             5,
 		"lead(ä)":                  5,
 		"quorum":                   0,
 		deep:                       5 * MaxDepth,

@@ -91,6 +91,11 @@ func New(e Expr, in Input) (*Plan, error) {
 	if e.Head == Label || e.Head == Optional {
 		e = Expr{Head: Lead, Args: []Expr{e}, Pos: e.Pos}
 	}
+	for _, c := range in.Components {
+		if err := usable(c.Label); err != nil {
+			return nil, err
+		}
+	}
 	s := &scope{in: in, owned: map[evidence.Path]int{}}
 	resolved, err := s.expr(e, true)
 	if err != nil {
@@ -104,6 +109,18 @@ func New(e Expr, in Input) (*Plan, error) {
 		}
 	}
 	return &Plan{Topology: resolved.String(), Steps: append(s.steps, Step{Kind: Combine})}, nil
+}
+
+// ErrLabel: the evidence has a label that a topology or a verdict cannot name.
+var ErrLabel = errors.New("topologies: label cannot be used")
+
+// usable refuses labels that mean something else in an expression ("*") or in
+// a verdict ("composite" is the submod of the whole), before any work is done.
+func usable(label evidence.Path) error {
+	if label == "" || label == "composite" || slices.Contains(strings.Split(string(label), "/"), "*") {
+		return fmt.Errorf("%w: %q is reserved", ErrLabel, label)
+	}
+	return nil
 }
 
 // scope is the state of one planning run.

@@ -90,6 +90,15 @@ func TestPlanRefuses(t *testing.T) {
 	}
 }
 
+func TestReservedLabels(t *testing.T) {
+	for _, label := range []string{"composite", "*", "gpu/*", ""} {
+		_, err := New(Expr{Head: Lead}, Input{Components: []Component{component(label, 32)}, Route: anywhere})
+		if !errors.Is(err, ErrLabel) {
+			t.Errorf("%q: %v", label, err)
+		}
+	}
+}
+
 func TestPlanPlacesAtNode(t *testing.T) {
 	route := func(_, node string) []verifiers.Candidate {
 		if node == "vendor-a" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
@@ -19,6 +20,7 @@ const jwksDepth = 8
 
 // Private members of a JWK.
 const (
+	memberPrefix   = "assize_"
 	memberRoles    = "assize_roles"
 	memberSchemes  = "assize_schemes"
 	memberName     = "assize_name"
@@ -142,7 +144,19 @@ func publicKey(k *Key, m map[string]any) error {
 	return nil
 }
 
+// privileges reads our own members. A misspelt one, or a list of schemes for a
+// key that is no verifier's, is an error: what somebody meant to restrict must
+// not become the default.
 func privileges(k *Key, m map[string]any) error {
+	for name := range m {
+		switch name {
+		case memberRoles, memberSchemes, memberName, memberNotAfter:
+			continue
+		}
+		if len(name) >= len(memberPrefix) && strings.EqualFold(name[:len(memberPrefix)], memberPrefix) {
+			return fmt.Errorf("unknown member %.64q", name)
+		}
+	}
 	k.Roles = []Role{RoleLead}
 	if _, ok := m[memberRoles]; ok {
 		roles, err := texts(m, memberRoles)
@@ -160,6 +174,9 @@ func privileges(k *Key, m map[string]any) error {
 			return err
 		}
 		k.Schemes = schemes
+		if !slices.Contains(k.Roles, RoleVerifier) {
+			return fmt.Errorf("%s for a key without the role %q", memberSchemes, RoleVerifier)
+		}
 	}
 	if v, ok := m[memberNotAfter]; ok {
 		n, ok := v.(json.Number)

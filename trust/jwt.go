@@ -65,9 +65,9 @@ func parseHeader(token []byte) (header, error) {
 	if len(token) > MaxToken {
 		return h, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(token), MaxToken)
 	}
-	parts := bytes.Split(token, []byte("."))
+	parts := bytes.SplitN(token, []byte("."), 4) // a fourth part is one too many, however many follow
 	if len(parts) != 3 {
-		return h, fmt.Errorf("%w: %d parts instead of 3", ErrMalformed, len(parts))
+		return h, fmt.Errorf("%w: not three parts", ErrMalformed)
 	}
 	if len(parts[0]) > maxHeader {
 		return h, fmt.Errorf("%w: header of %d bytes", ErrMalformed, len(parts[0]))

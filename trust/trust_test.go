@@ -347,15 +347,11 @@ func TestParseJWKS(t *testing.T) {
 	if k, ok := a.Lead("1", now); !ok || k.Alg != ES256 || !reflect.DeepEqual(k.Roles, []Role{RoleLead}) {
 		t.Errorf("lead key %+v", k)
 	}
-	// A key without assize_roles is never a verifier key, even with schemes.
-	a, err = ParseJWKS([]byte(`{"keys":[` + exampleKey + `,"kid":"1","assize_schemes":["x"]}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if _, ok := a.Verifier("1", "x", now); ok {
 		t.Error("became a verifier key by default")
 	}
 	for name, bad := range map[string]string{
+		"schemes alone":    exampleKey + `,"kid":"1","assize_schemes":["x"]}`,
 		"private":          exampleKey + `,"kid":"1","d":"AA"}`,
 		"private null":     exampleKey + `,"kid":"1","d":null}`,
 		"enc":              exampleKey + `,"kid":"1","use":"enc"}`,
@@ -493,5 +489,33 @@ func TestAttestersAreNobodyElse(t *testing.T) {
 	}
 	if _, ok := a.Verifier(k.KID, "s", now); ok {
 		t.Error("an attester may sign results")
+	}
+}
+
+// What somebody misspelt must not become more than they meant.
+func TestParseJWKSRefusesMisspeltPrivileges(t *testing.T) {
+	a, err := NewAnchors(signer(t, ES256).Key("v", []string{"s"}, RoleVerifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := a.JWKS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseJWKS(raw); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{
+		`"assize_roles"`:   `"assize_role"`,
+		`"assize_schemes"`: `"Assize_schemes"`,
+		`"verifier"`:       `"lead"`,
+	} {
+		bad := strings.Replace(string(raw), from, to, 1)
+		if bad == string(raw) {
+			t.Fatalf("%s is not in %s", from, raw)
+		}
+		if _, err := ParseJWKS([]byte(bad)); err == nil {
+			t.Errorf("%s instead of %s is accepted", to, from)
+		}
 	}
 }

@@ -19,6 +19,10 @@ import (
 // compositeLabel is the submod with the cross-component result (decision D-37).
 const compositeLabel = "composite"
 
+// ruleSame is the nonce rule that can be checked here: the challenge is the
+// session nonce itself. The derivations of the others live with the planner.
+const ruleSame = "same"
+
 // compositeClaims are the policy claims of the composite submod: all that a
 // relying party needs to check each partial result as the lead did.
 type compositeClaims struct {
@@ -107,8 +111,11 @@ func (r *Result) check() error {
 		if err := c.check(); err != nil {
 			return fmt.Errorf("component %q: %w", c.Label, err)
 		}
-		if t := c.Partial.VerificationTime(); !t.IsZero() && formatTime(t) != formatTime(r.VerificationTime) {
-			return fmt.Errorf("component %q was verified for another time, %s", c.Label, formatTime(t))
+		if t := c.Partial.VerificationTime(); !c.Partial.IsZero() && formatTime(t) != formatTime(r.VerificationTime) {
+			return fmt.Errorf("component %q was verified for another time, %q", c.Label, formatTime(t))
+		}
+		if c.NonceRule == ruleSame && !c.Partial.IsZero() && !slices.Equal(c.Nonce, r.Nonce) {
+			return fmt.Errorf("component %q was not asked with the session nonce, which rule %q demands", c.Label, ruleSame)
 		}
 	}
 	if why := r.Outcome.betterThan(Combine(r.Components, r.Caps)); why != "" {
@@ -177,7 +184,8 @@ func (o Outcome) betterThan(allowed Outcome) string {
 		return fmt.Sprintf("status %s, but its vector gives %s", o.Tier, t)
 	}
 	for n, c := range o.Vector {
-		if allowed.Vector[n].Tier().WorseThan(c.Tier()) {
+		want := allowed.Vector[n]
+		if want != ClaimNone && c == ClaimNone || want.Tier().WorseThan(c.Tier()) {
 			return fmt.Sprintf("%s is %d, but components and caps give %d", ClaimName(n), c, allowed.Vector[n])
 		}
 	}

@@ -278,3 +278,24 @@ func TestDocumentObeysItsSchema(t *testing.T) {
 		}
 	}
 }
+
+// A lead may lower what follows from components and caps, and not leave it out.
+func TestOutcomeIsNotBetterThanItsParts(t *testing.T) {
+	allowed := Outcome{Tier: TierWarning, Vector: Vector{SourcedData: 32, Configuration: 36}}
+	for _, c := range []struct {
+		name   string
+		o      Outcome
+		better bool
+	}{
+		{"equal", allowed, false},
+		{"lower", Outcome{Tier: TierContraindicated, Vector: Vector{SourcedData: 96, Configuration: 96}}, false},
+		{"better status", Outcome{Tier: TierAffirming, Vector: allowed.Vector}, true},
+		{"status better than its vector", Outcome{Tier: TierWarning, Vector: Vector{SourcedData: 96, Configuration: 36}}, true},
+		{"better claim", Outcome{Tier: TierWarning, Vector: Vector{SourcedData: 2, Configuration: 36}}, true},
+		{"claim left out", Outcome{Tier: TierWarning, Vector: Vector{SourcedData: 32}}, true},
+	} {
+		if why := c.o.betterThan(allowed); (why != "") != c.better {
+			t.Errorf("%s: %q", c.name, why)
+		}
+	}
+}

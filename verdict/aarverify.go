@@ -91,6 +91,7 @@ type aggregate struct {
 	anchors  *trust.Anchors
 	policy   object // policy claims of the composite submod
 	partials object
+	verified time.Time // as of when the evidence was judged, zero: its own time
 }
 
 func (v *aggregate) result() (*Result, error) {
@@ -167,6 +168,7 @@ func (v *aggregate) describe(r *Result, composite object) error {
 		return err
 	}
 	r.VerificationTime, err = v.policy.time("assize.verification-time")
+	v.verified = r.VerificationTime
 	return err
 }
 
@@ -187,9 +189,6 @@ func (v *aggregate) components(r *Result) error {
 		c, err := v.component(label, statements)
 		if err != nil {
 			return err
-		}
-		if c.NonceRule == "same" && !c.Partial.IsZero() && !slices.Equal(c.Nonce, r.Nonce) {
-			return deny(ReasonLyingAAR, c.Label, "its nonce is not the session's, as the rule says")
 		}
 		r.Components = append(r.Components, c)
 	}
@@ -215,7 +214,10 @@ func (v *aggregate) component(label string, statements object) (Component, error
 		if err != nil {
 			return c, deny(ReasonBadAAR, c.Label, "partial result: %v", err)
 		}
-		want := Expect{Label: c.Label, Scheme: c.Scheme, Request: c.Request, Nonce: c.Nonce, Evidence: c.Evidence}
+		want := Expect{
+			Label: c.Label, Scheme: c.Scheme, Request: c.Request, Nonce: c.Nonce, NonceRule: c.NonceRule,
+			Evidence: c.Evidence, MediaType: c.MediaType, VerificationTime: v.verified,
+		}
 		if c.Partial, err = VerifyPartial([]byte(token), want, v.in, v.anchors); err != nil {
 			var why *IntakeError
 			errors.As(err, &why)

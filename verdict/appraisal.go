@@ -3,6 +3,8 @@
 package verdict
 
 import (
+	"time"
+
 	"github.com/assize/assize/evidence"
 )
 
@@ -86,6 +88,13 @@ type Expect struct {
 	// Nonce is the challenge that was to be found in the evidence; nil when
 	// none was given.
 	Nonce []byte
-	// Evidence is the SHA-256 of the component bytes that were sent.
-	Evidence [32]byte
+	// NonceRule is the rule by which Nonce was derived, "" without one.
+	NonceRule string
+	// Evidence is the SHA-256 of the component bytes that were sent, MediaType
+	// the type under which they were sent.
+	Evidence  [32]byte
+	MediaType string
+	// VerificationTime is the time at which the evidence was to be judged; zero
+	// when that was left to the verifier's clock. Whole seconds count.
+	VerificationTime time.Time
 }

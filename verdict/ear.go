@@ -341,7 +341,8 @@ func (o object) reason() (Reason, error) {
 	return Reason{Code: code, Detail: detail}, err
 }
 
-// plain turns json.Number into int64, uint64 or float64.
+// plain turns json.Number into int64, uint64 or float64, or into text where
+// none of them holds it.
 func plain(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -351,8 +352,10 @@ func plain(v any) any {
 		if u, err := strconv.ParseUint(v.String(), 10, 64); err == nil {
 			return u
 		}
-		f, _ := v.Float64()
-		return f
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
+		return v.String() // beyond float64: kept as it was written
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {

@@ -134,7 +134,7 @@ func (p *Partial) read(h resultHead, want Expect) error {
 	if err := p.readSubject(policy, want); err != nil {
 		return err
 	}
-	if err := p.readNonce(h.nonce, policy, want.Nonce); err != nil {
+	if err := p.readNonce(h.nonce, policy, want); err != nil {
 		return err
 	}
 	if err := p.readAppraisal(policy); err != nil {
@@ -165,15 +165,24 @@ func (p *Partial) readSubject(policy object, want Expect) error {
 	if p.mediaType, err = policy.text("assize.media-type"); err != nil {
 		return refuse(ReasonBadPAR, "%v", err)
 	}
+	if canonicalType(p.mediaType) != canonicalType(want.MediaType) {
+		return refuse(ReasonPARSubject, "judged the evidence as %.64q instead of %q", p.mediaType, want.MediaType)
+	}
+	if p.verified, err = policy.time("assize.verification-time"); err != nil {
+		return refuse(ReasonBadPAR, "%v", err)
+	}
+	if formatTime(p.verified) != formatTime(want.VerificationTime) {
+		return refuse(ReasonPARSubject, "judged the evidence for the time %q instead of %q", formatTime(p.verified), formatTime(want.VerificationTime))
+	}
 	return nil
 }
 
-func (p *Partial) readNonce(stated string, policy object, want []byte) error {
-	if subtle.ConstantTimeCompare([]byte(stated), []byte(encodeNonce(want))) != 1 {
+func (p *Partial) readNonce(stated string, policy object, want Expect) error {
+	if subtle.ConstantTimeCompare([]byte(stated), []byte(encodeNonce(want.Nonce))) != 1 {
 		return refuse(ReasonPARNonce, "answers another challenge than the one given")
 	}
-	if len(want) > 0 {
-		p.nonce = slices.Clone(want)
+	if len(want.Nonce) > 0 {
+		p.nonce = slices.Clone(want.Nonce)
 	}
 	seen, err := policy.optionalText("assize.nonce-seen")
 	if err == nil {
@@ -184,6 +193,9 @@ func (p *Partial) readNonce(stated string, policy object, want []byte) error {
 	}
 	if p.nonceRule, err = policy.optionalText("assize.nonce-rule"); err != nil {
 		return refuse(ReasonBadPAR, "%v", err)
+	}
+	if p.nonceRule != want.NonceRule {
+		return refuse(ReasonPARNonce, "names the nonce rule %.32q instead of %q", p.nonceRule, want.NonceRule)
 	}
 	return nil
 }
@@ -217,9 +229,6 @@ func (p *Partial) readAppraisal(policy object) error {
 		return fmt.Errorf("unknown freshness %.32q", freshness)
 	}
 	if a.Reasons, err = policy.reasons("assize.reasons"); err != nil {
-		return err
-	}
-	if p.verified, err = policy.time("assize.verification-time"); err != nil {
 		return err
 	}
 	if _, ok := policy["assize.facts"]; !ok {

@@ -57,6 +57,12 @@ func TestIntakeRules(t *testing.T) {
 		{"within skew", "", func(c, s, p obj) { c["iat"] = now + 59; c["nbf"] = now + 59 }},
 		{"exp within skew", "", func(c, s, p obj) { c["exp"] = now - 59 }},
 
+		{"number beyond float64", "", func(c, s, p obj) { s[claimAnnotated].(obj)["x"] = json.Number("1e400") }},
+		{"other media type", ReasonPARSubject, func(c, s, p obj) { p["assize.media-type"] = "application/other" }},
+		{"other nonce rule", ReasonPARNonce, func(c, s, p obj) { p["assize.nonce-rule"] = "given" }},
+		{"no nonce rule", ReasonPARNonce, func(c, s, p obj) { delete(p, "assize.nonce-rule") }},
+		{"other verification time", ReasonPARSubject, func(c, s, p obj) { p["assize.verification-time"] = "2001-01-01T00:00:00Z" }},
+
 		{"profile", ReasonBadPAR, func(c, s, p obj) { c[claimProfile] = "tag:ietf.org,2026:rats/ear#04" }},
 		{"trustee profile", ReasonBadPAR, func(c, s, p obj) { c[claimProfile] = "tag:github.com,2024:confidential-containers/Trustee" }},
 		{"no profile", ReasonBadPAR, func(c, s, p obj) { delete(c, claimProfile) }},

@@ -75,7 +75,10 @@ func testAppraisal() Appraisal {
 }
 
 func expectOf(i Issue) Expect {
-	return Expect{Label: i.Label, Scheme: i.Scheme, Request: i.Request, Nonce: i.Nonce, Evidence: i.Evidence}
+	return Expect{
+		Label: i.Label, Scheme: i.Scheme, Request: i.Request, Nonce: i.Nonce, NonceRule: i.NonceRule,
+		Evidence: i.Evidence, MediaType: i.MediaType, VerificationTime: i.VerificationTime,
+	}
 }
 
 func testIntake() Intake { return Intake{Now: testTime.Add(10 * time.Second)} }

@@ -67,6 +67,7 @@ const (
 	ReasonUnexpected        = "unexpected-component"
 	ReasonNoComponents      = "no-components"
 	ReasonComponentTier     = "component-tier"
+	ReasonAsSubmitted       = "completeness-as-submitted"
 	ReasonTimeOverridden    = "verification-time-overridden"
 	ReasonBindingBroken     = "binding-broken"
 	ReasonBindingWeak       = "binding-weak"
@@ -83,7 +84,7 @@ const (
 // here lowers to warning.
 func ReasonCeiling(code string) Tier {
 	switch code {
-	case ReasonTimeOverridden, ReasonLateResult, ReasonApplicationBound:
+	case ReasonTimeOverridden, ReasonAsSubmitted, ReasonLateResult, ReasonApplicationBound:
 		return TierAffirming
 	case ReasonNoVerifier, ReasonUnreachable, ReasonTimeout, ReasonBusy, ReasonRefused,
 		ReasonMalfunction, ReasonCancelled, ReasonBadPAR, ReasonBadPARSignature,

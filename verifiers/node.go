@@ -90,8 +90,9 @@ func (n *Node) KID(scheme string) string {
 }
 
 // Appraise returns the signed PAR (EAR as compact JWT) for one request and the
-// tier in it. Evidence that is bad in any way still gives a PAR; an error is a
-// *Refusal, and never a verdict.
+// tier in it. Evidence that a scheme finds bad still gives a PAR; an error is a
+// *Refusal and never a verdict: a malformed request, a media type that is not
+// the scheme's, evidence beyond its limit, or a scheme that broke.
 func (n *Node) Appraise(ctx context.Context, r Request) ([]byte, verdict.Tier, error) {
 	sc, v, err := n.admit(r)
 	if err != nil {

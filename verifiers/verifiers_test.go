@@ -272,7 +272,8 @@ func TestOpenClaimsBecomeWarnings(t *testing.T) {
 		t.Fatalf("%s, %v", tier, err)
 	}
 	p, err := verdict.VerifyPartial(token, verdict.Expect{
-		Label: r.Label, Scheme: "a", Request: r.ID, Nonce: r.Nonce, Evidence: sha256.Sum256(r.Evidence),
+		Label: r.Label, Scheme: "a", Request: r.ID, Nonce: r.Nonce, NonceRule: r.NonceRule,
+		Evidence: sha256.Sum256(r.Evidence), MediaType: r.MediaType.String(),
 	}, verdict.Intake{Now: w.clock}, w.anchors)
 	if err != nil {
 		t.Fatal(err)

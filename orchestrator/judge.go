@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/assize/assize/binding"
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/topologies"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+)
+
+// judge is what the whole says beyond its parts: bindings, and caps for what is
+// not established. It depends only on what stands in the signed result, so that
+// a relying party can repeat it.
+func judge(r *verdict.Result) ([]verdict.Binding, []verdict.Cap) {
+	edges, caps := binding.Check(r.Components)
+	caps = append(caps, freshness(r)...)
+	if !r.VerificationTime.IsZero() {
+		caps = append(caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
+			Code: verdict.ReasonTimeOverridden, Detail: "verified as of " + r.VerificationTime.UTC().Format(time.RFC3339)}})
+	}
+	return edges, caps
+}
+
+// freshness caps a composite whose components did not all answer this session:
+// without a session nonce, and for every component that was asked with a
+// challenge of its own.
+func freshness(r *verdict.Result) []verdict.Cap {
+	if r.Nonce == nil {
+		return []verdict.Cap{{Tier: verdict.TierWarning, Reason: verdict.Reason{
+			Code: verdict.ReasonNonceNotEstablished, Detail: "no session nonce was given, so the evidence may be a replay"}}}
+	}
+	var own []string
+	for _, c := range r.Components {
+		if c.NonceRule == topologies.RuleGiven {
+			own = append(own, string(c.Label))
+		}
+	}
+	if own == nil {
+		return nil
+	}
+	return []verdict.Cap{{Tier: verdict.TierWarning, Reason: verdict.Reason{
+		Code:   verdict.ReasonNonceNotEstablished,
+		Detail: "asked with a challenge of its own and not with that of the session: " + strings.Join(own, ", ")}}}
+}
+
+// foreignSession contraindicates a ratsd token that names another session.
+func foreignSession(tree *evidence.Tree, nonce []byte) []verdict.Cap {
+	t := tree.Ratsd()
+	if t == nil || nonce == nil || sameNonce(t.Nonce, nonce) {
+		return nil
+	}
+	return []verdict.Cap{{Tier: verdict.TierContraindicated, Reason: verdict.Reason{
+		Code: verdict.ReasonNonceMismatch, Detail: "the token was made for another session nonce"}}}
+}
+
+// requireClaims lowers every component whose verifier left open a claim that
+// its scheme requires: a verifier elsewhere may have forgotten to.
+func requireClaims(schemes *verifiers.Set, parts []verdict.Component) {
+	for i := range parts {
+		sc, ok := schemes.Lookup(parts[i].Scheme)
+		if !ok || parts[i].Partial.IsZero() {
+			continue
+		}
+		v := parts[i].Partial.Appraisal().Vector
+		for _, name := range sc.Required {
+			if v[name] == verdict.ClaimNone || v[name] == verdict.ClaimUnexpected {
+				parts[i].Reasons = append(parts[i].Reasons, verdict.Reason{
+					Code: verdict.ReasonClaimNotAsserted, Detail: fmt.Sprintf("the verifier says nothing about %s", name)})
+			}
+		}
+	}
+}
