@@ -20,6 +20,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/assize/assize/evidence"
@@ -62,8 +63,9 @@ type Options struct {
 }
 
 type server struct {
-	o     Options
-	slots chan struct{}
+	o       Options
+	slots   chan struct{} // appraisals
+	uploads chan struct{} // bodies being read
 }
 
 // New returns the handler.
@@ -80,7 +82,7 @@ func New(o Options) (http.Handler, error) {
 	if o.Budget <= 0 {
 		o.Budget = 10 * time.Second
 	}
-	s := &server{o: o, slots: make(chan struct{}, o.InFlight)}
+	s := &server{o: o, slots: make(chan struct{}, o.InFlight), uploads: make(chan struct{}, uploadsPerSlot*o.InFlight)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/appraise", s.appraise)
 	mux.HandleFunc("GET /v1/verifiers", s.verifiers)
@@ -128,23 +130,22 @@ func (s *server) unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Requ
 }
 
 func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		w.Header().Set("Retry-After", "1")
-		s.problem(w, r, problem{Status: http.StatusTooManyRequests, Code: "busy", Detail: "too many appraisals are running"})
-		return
-	}
 	form, ok := negotiate(r.Header.Values("Accept"))
 	if !ok {
 		s.problem(w, r, problem{Status: http.StatusNotAcceptable, Code: "not-acceptable",
 			Detail: "a verdict is available as application/json, application/eat+jwt or application/cmw+json"})
 		return
 	}
-	req, p := s.read(w, r)
-	if p != nil {
-		s.problem(w, r, *p)
+	req, ok := s.upload(w, r)
+	if !ok {
+		return
+	}
+	// Only now: a slow upload must not hold the place of an appraisal.
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		s.busy(w, r)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.o.Budget)
@@ -157,9 +158,44 @@ func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, r, form, res, req)
 }
 
+// uploadsPerSlot bounds how many bodies are read at once, and with them the
+// memory that they take.
+const uploadsPerSlot = 4
+
+// upload reads a request while there is room for its body.
+func (s *server) upload(w http.ResponseWriter, r *http.Request) (*orchestrator.Request, bool) {
+	select {
+	case s.uploads <- struct{}{}:
+		defer func() { <-s.uploads }()
+	default:
+		s.busy(w, r)
+		return nil, false
+	}
+	req, p := s.read(w, r)
+	if p != nil {
+		s.problem(w, r, *p)
+		return nil, false
+	}
+	return req, true
+}
+
+func (s *server) busy(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", "1")
+	s.problem(w, r, problem{Status: http.StatusTooManyRequests, Code: "busy", Detail: "too many appraisals are running"})
+}
+
 // read takes nonce, media type and body from a request.
 func (s *server) read(w http.ResponseWriter, r *http.Request) (*orchestrator.Request, *problem) {
-	nonce, err := ParseNonce(r.URL.Query())
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &problem{Status: http.StatusBadRequest, Code: "bad-query", Detail: "the query is malformed"}
+	}
+	for name := range query {
+		if name != "nonce" { // a misspelt nonce must not be no nonce
+			return nil, &problem{Status: http.StatusBadRequest, Code: "bad-query", Detail: "the only query parameter is nonce"}
+		}
+	}
+	nonce, err := ParseNonce(query)
 	if err != nil {
 		return nil, &problem{Status: http.StatusBadRequest, Code: "bad-nonce", Detail: err.Error()}
 	}

@@ -133,6 +133,9 @@ func TestRefusals(t *testing.T) {
 		{"too large", "/v1/appraise", "application/cmw+json", strings.Repeat(" ", 17), "too-large", 413},
 		{"two nonces", "/v1/appraise?nonce=AAAAAAAAAAAAAAAA&nonce=AAAAAAAAAAAAAAAA", "application/cmw+json", "{}", "bad-nonce", 400},
 		{"short nonce", "/v1/appraise?nonce=0011", "application/cmw+json", "{}", "bad-nonce", 400},
+		{"misspelt nonce", "/v1/appraise?Nonce=0011223344556677", "application/cmw+json", "{}", "bad-query", 400},
+		{"malformed query", "/v1/appraise?nonce=%zz", "application/cmw+json", "{}", "bad-query", 400},
+		{"semicolon", "/v1/appraise?a;nonce=0011223344556677", "application/cmw+json", "{}", "bad-query", 400},
 		{"empty nonce", "/v1/appraise?nonce=", "application/cmw+json", "{}", "bad-nonce", 400},
 		{"no resource", "/v1/nothing", "application/cmw+json", "{}", "not-found", 404},
 		{"wrong method", "/healthz", "application/cmw+json", "{}", "method-not-allowed", 405},
@@ -257,5 +260,31 @@ func TestDecodeNonce(t *testing.T) {
 func TestNewWantsEverything(t *testing.T) {
 	if _, err := New(Options{}); err == nil {
 		t.Fatal("no error")
+	}
+}
+
+// Slow uploads do not keep others from being appraised.
+func TestUploadsHoldNoSlot(t *testing.T) {
+	h := handler(t, lead(warning), func(o *Options) { o.InFlight = 1 })
+	body, feed := io.Pipe()
+	done := make(chan int)
+	go func() {
+		r := httptest.NewRequest(http.MethodPost, "/v1/appraise", body)
+		r.Header.Set("Content-Type", "application/cmw+json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		done <- w.Code
+	}()
+	if _, err := feed.Write([]byte("{")); err != nil { // it is being read now
+		t.Fatal(err)
+	}
+	if w := post(h, "/v1/appraise", "application/cmw+json", "", "{}"); w.Code != 200 {
+		t.Errorf("beside a slow upload: %d", w.Code)
+	}
+	if err := feed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-done; code != 200 {
+		t.Errorf("the upload itself: %d", code)
 	}
 }

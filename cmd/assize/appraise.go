@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -48,13 +46,18 @@ Of several files the worst tier decides the exit status:
 		Example: `  assize appraise machine.cmw --nonce 8f3c…
   assize appraise recorded.cmw --at 2025-07-01T00:00:00Z \
       --component-nonce gpu=4cff… --endorsements collateral/ -o json`,
-		RunE: func(cmd *cobra.Command, args []string) error { return runAppraise(cmd, g, f, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "media-type", "attesters"); err != nil {
+				return err
+			}
+			return runAppraise(cmd, g, f, args)
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.nonce, "nonce", "", "session nonce, 8 to 64 bytes (hex, base64 or base64url)")
 	fl.StringArrayVar(&f.given, "component-nonce", nil, "LABEL=VALUE: challenge of one component, for recorded evidence (repeatable)")
 	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
-	fl.StringVar(&f.topology, "topology", "", `topology expression or a file with one (default "lead")`)
+	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE with one (default "lead": what was submitted)`)
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
 	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
@@ -67,10 +70,13 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	if len(files) == 0 {
 		return usage("appraise wants at least one FILE, see assize appraise --help")
 	}
+	if len(files) > 1 && f.nonce != "" {
+		return usage("a nonce is for one composite, and %d files were given", len(files))
+	}
 	if !strings.Contains(" text json ear bundle ", " "+f.output+" ") {
 		return usage("-o %q: want text, json, ear or bundle", f.output)
 	}
-	template, err := f.request()
+	template, err := f.request(cmd)
 	if err != nil {
 		return err
 	}
@@ -144,7 +150,7 @@ func printResult(cmd *cobra.Command, output string, res *verdict.Result, r orche
 }
 
 // request translates the flags that do not depend on the file.
-func (f *appraiseFlags) request() (orchestrator.Request, error) {
+func (f *appraiseFlags) request(cmd *cobra.Command) (orchestrator.Request, error) {
 	r := orchestrator.Request{MediaType: f.mediaType, Optional: f.optional}
 	var err error
 	if f.nonce != "" {
@@ -175,24 +181,23 @@ func (f *appraiseFlags) request() (orchestrator.Request, error) {
 		}
 	}
 	if f.topology != "" {
-		if r.Topology, err = topology(f.topology); err != nil {
+		if r.Topology, err = topology(cmd, f.topology); err != nil {
 			return r, err
 		}
 	}
 	return r, nil
 }
 
-// topology reads an expression, or a file that holds one.
-func topology(s string) (*topologies.Expr, error) {
-	text := s
-	raw, err := os.ReadFile(s)
-	switch {
-	case err == nil && len(raw) <= topologies.MaxText:
+// topology reads an expression, or the file behind "@". What is not marked as a
+// file is never looked up as one: a file in the working directory must not
+// decide what an expression means.
+func topology(cmd *cobra.Command, text string) (*topologies.Expr, error) {
+	if name, ok := strings.CutPrefix(text, "@"); ok {
+		raw, err := readInput(cmd, name, topologies.MaxText)
+		if err != nil {
+			return nil, usage("--topology: %w", err)
+		}
 		text = string(raw)
-	case err == nil:
-		return nil, usage("--topology: %s is larger than %d bytes", s, topologies.MaxText)
-	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid):
-		return nil, usage("--topology: %w", err)
 	}
 	e, err := topologies.Parse(text)
 	if err != nil {

@@ -142,6 +142,15 @@ func TestVerdictVerify(t *testing.T) {
 	if o := verify(bundle.out, jwks, "--nonce", "0011223344556677"); o.code != exitFailed {
 		t.Errorf("a verdict without that nonce passes: %d", o.code)
 	}
+	if o := verify(bundle.out, jwks, "--nonce", ""); o.code != exitUsage {
+		t.Errorf("an empty --nonce switches the check off: %d", o.code)
+	}
+	if o := verify(ear.out, jwks, "--require-evidence"); o.code != exitFailed {
+		t.Errorf("a verdict without its evidence passes: %d", o.code)
+	}
+	if o := verify(bundle.out, jwks, "--require-evidence"); o.code != exitWarning {
+		t.Errorf("a bundle with its evidence: %d %s", o.code, o.err)
+	}
 	if o := verify(ear.out, jwks, "--at", "2099-01-01T00:00:00Z"); o.code != exitFailed {
 		t.Errorf("an expired verdict passes: %d", o.code)
 	}
@@ -203,7 +212,13 @@ func TestExitCodes(t *testing.T) {
 		code int
 		args []string
 	}{
-		{"no arguments", 0, nil},
+		{"no arguments", exitUsage, nil},
+		{"empty nonce", exitUsage, []string{"appraise", file, "--nonce", ""}},
+		{"empty topology", exitUsage, []string{"appraise", file, "--topology", ""}},
+		{"empty optional", exitUsage, []string{"appraise", file, "--optional", ""}},
+		{"one nonce for two files", exitUsage, []string{"appraise", file, file, "--nonce", "0011223344556677"}},
+		{"topology in a file", exitNone, []string{"appraise", file, "--topology", "@" + write(t, "topology", []byte("lead(cpu, gpu, nic)\n"))}},
+		{"topology in no file", exitUsage, []string{"appraise", file, "--topology", "@no-such-file"}},
 		{"unknown command", exitUsage, []string{"frobnicate"}},
 		{"unknown flag", exitUsage, []string{"appraise", "--frobnicate", file}},
 		{"no file", exitUsage, []string{"appraise"}},
@@ -281,7 +296,7 @@ func TestInspect(t *testing.T) {
 		}
 	}
 	hostile := write(t, "x", []byte(`{"a\u001b[31m":["b/c","AQ"]}`))
-	if o := assize(t, state, "inspect", hostile); o.code != 0 || strings.Contains(o.out, "\x1b") {
+	if o := assize(t, state, "inspect", hostile); o.code != exitFailed || strings.Contains(o.out+o.err, "\x1b") {
 		t.Errorf("a label reaches the terminal raw: %q", o.out)
 	}
 }

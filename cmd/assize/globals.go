@@ -8,8 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/assize/assize/cmd/assize/internal/config"
 	"github.com/assize/assize/internal/limits"
@@ -45,7 +47,26 @@ func (g *globals) logger(cmd *cobra.Command, fallback slog.Level) (*slog.Logger,
 	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})), nil
 }
 
-// readInput reads a file, or standard input for "-", within a limit.
+// notEmpty refuses flags that were given with an empty value: a variable that
+// is not set must not switch a check off.
+func notEmpty(cmd *cobra.Command, names ...string) error {
+	for _, n := range names {
+		f := cmd.Flags().Lookup(n)
+		if f == nil || !f.Changed {
+			continue
+		}
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		if len(values) == 0 || slices.Contains(values, "") {
+			return usage("--%s is given without a value", n)
+		}
+	}
+	return nil
+}
+
+// readInput reads a regular file, or standard input for "-", within a limit.
 func readInput(cmd *cobra.Command, name string, limit int64) ([]byte, error) {
 	in := cmd.InOrStdin()
 	if name != "-" {
@@ -54,6 +75,9 @@ func readInput(cmd *cobra.Command, name string, limit int64) ([]byte, error) {
 			return nil, err
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err != nil || info.IsDir() {
+			return nil, errors.Join(err, fmt.Errorf("%s is no file", name))
+		}
 		in = f
 	}
 	raw, err := io.ReadAll(io.LimitReader(in, limit+1))

@@ -91,7 +91,8 @@ func newKeysJWKS(g *globals) *cobra.Command {
 		Long: `Jwks prints the public keys of the state directory, generating those that do not
 exist yet, as a JWK set. The private members "assize_roles" and "assize_schemes"
 say what each key may sign; "assize verdict verify --trust" reads them. JWK sets
-of other nodes, given as files, are checked and merged in.`,
+of verifiers elsewhere, given as files, are checked and merged in; a key in them
+that may do anything but sign results of schemes is refused.`,
 		Example: "  assize keys jwks > jwks.json\n  assize keys jwks --only intel-tdx > tdx.json\n  assize keys jwks vendor.json > all.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			anchors, err := ownAnchors(g, only)
@@ -101,6 +102,11 @@ of other nodes, given as files, are checked and merged in.`,
 			others, err := readAnchors(cmd, args)
 			if err != nil {
 				return err
+			}
+			for i, o := range others {
+				if err := onlyVerifiers(o); err != nil {
+					return fmt.Errorf("%s: %w", args[i], err)
+				}
 			}
 			merged, err := trust.Merge(append(others, anchors)...)
 			if err != nil {
@@ -116,6 +122,17 @@ of other nodes, given as files, are checked and merged in.`,
 	}
 	cmd.Flags().StringSliceVar(&only, "only", nil, "names of keys (default: lead and every scheme)")
 	return cmd
+}
+
+// onlyVerifiers refuses a set with which somebody else's key would become a
+// lead's or an attester's.
+func onlyVerifiers(a *trust.Anchors) error {
+	for _, k := range a.Keys() {
+		if !slices.Equal(k.Roles, []trust.Role{trust.RoleVerifier}) {
+			return fmt.Errorf("key %q has roles %v, want %q alone", k.KID, k.Roles, trust.RoleVerifier)
+		}
+	}
+	return nil
 }
 
 func ownAnchors(g *globals, only []string) (*trust.Anchors, error) {

@@ -36,9 +36,15 @@ func (k keystore) load(name string) (*trust.Signer, error) {
 
 func (k keystore) read(name string) (*trust.Signer, error) {
 	path := k.path(name)
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
+	}
+	if folder, err := os.Stat(k.dir); err != nil || folder.Mode().Perm()&0o022 != 0 {
+		return nil, errors.Join(err, fmt.Errorf("%s can be written to by others, want 0700", k.dir))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s can be read by others (mode %o), want 0600", path, info.Mode().Perm())

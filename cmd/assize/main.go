@@ -63,6 +63,7 @@ func tierExit(t verdict.Tier) error {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends what the first could not
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -108,7 +109,12 @@ returns one signed verdict.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return &exitError{code: exitUsage} // no verdict: never 0
+		},
 	}
 	root.PersistentFlags().StringVar(&g.configFile, "config", os.Getenv("ASSIZE_CONFIG"), "configuration file (YAML)")
 	root.PersistentFlags().StringVar(&g.stateDir, "state-dir", "", "folder of generated keys (default: state_dir of the configuration)")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/assize/assize/api"
 	"github.com/assize/assize/cmd/assize/internal/telemetry"
+	"github.com/assize/assize/verifiers"
 )
 
 func newServe(g *globals) *cobra.Command {
@@ -65,6 +66,9 @@ func (s *stack) warn() {
 		s.log.Warn("insecure default: the connection to NATS is neither authenticated nor pinned", "key", "fabric.tls")
 	}
 	s.log.Warn("insecure default: signing keys are files", "folder", s.keys.dir)
+	if s.config.Topology == "lead" {
+		s.log.Warn("insecure default: the topology asks for what was submitted, so a machine may leave parts out", "key", "topology")
+	}
 	if s.config.Fabric.Nonces == "off" {
 		s.log.Warn("insecure setting: a nonce can be used more than once", "key", "fabric.nonces")
 	}
@@ -123,22 +127,13 @@ func schemeNames(s *stack) []string {
 	return out
 }
 
-// list describes the verifiers that the lead knows of.
+// list describes the verifiers that the lead knows of: those on the fabric, or,
+// with the embedded server, those of this process.
 func (s *stack) list() []api.Verifier {
-	var out []api.Verifier
 	if s.directory == nil {
-		for _, sc := range s.schemes.Schemes() {
-			v := api.Verifier{Scheme: sc.Name, Developer: s.identity().Developer, Build: s.identity().Build, Site: s.config.Fabric.Site, Trusted: true}
-			if signer, err := s.keys.read(sc.Name); err == nil {
-				v.KID = signer.KID()
-			}
-			for _, p := range sc.Accepts {
-				v.Accepts = append(v.Accepts, p.String())
-			}
-			out = append(out, v)
-		}
-		return out
+		return s.local
 	}
+	var out []api.Verifier
 	for _, i := range s.directory.Instances() {
 		out = append(out, api.Verifier{
 			Scheme: i.Scheme, Developer: i.Developer, Build: i.Build, KID: i.KID, Site: i.Site, Accepts: i.Accepts,
@@ -146,4 +141,16 @@ func (s *stack) list() []api.Verifier {
 		})
 	}
 	return out
+}
+
+// describe is the entry of one scheme of this process.
+func (s *stack) describe(sc verifiers.Scheme, kid string) api.Verifier {
+	v := api.Verifier{
+		Scheme: sc.Name, Developer: s.identity().Developer, Build: s.identity().Build, KID: kid,
+		Site: s.config.Fabric.Site, Trusted: s.trusted(kid, sc.Name),
+	}
+	for _, p := range sc.Accepts {
+		v.Accepts = append(v.Accepts, p.String())
+	}
+	return v
 }

@@ -12,8 +12,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/assize/assize/api"
 	"github.com/assize/assize/cmd/assize/internal/config"
 	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/fabric"
@@ -52,6 +54,7 @@ type stack struct {
 	own       *trust.Anchors
 	anchors   *trust.Anchors // own and trusted
 	attesters *trust.Anchors // who may sign composites
+	local     []api.Verifier // what this process serves
 	bus       *fabric.Bus
 	directory *fabric.Directory
 	lead      *orchestrator.Orchestrator
@@ -115,7 +118,7 @@ func (s *stack) loadTrust(context.Context, role) error {
 	if err != nil {
 		return err
 	}
-	if s.anchors, err = trust.Merge(append(others, s.own)...); err != nil {
+	if s.anchors, err = withVerifiers(s.own, others); err != nil {
 		return err
 	}
 	attesters, err := loadJWKS(s.config.Attesters)
@@ -126,10 +129,28 @@ func (s *stack) loadTrust(context.Context, role) error {
 	return err
 }
 
+// withVerifiers adds the verifiers among other nodes' keys, and of each no role
+// but that one: a set from elsewhere cannot make itself more.
+func withVerifiers(own *trust.Anchors, others []*trust.Anchors) (*trust.Anchors, error) {
+	keys := own.Keys()
+	for _, set := range others {
+		for _, k := range set.Keys() {
+			if slices.Contains(k.Roles, trust.RoleVerifier) {
+				k.Roles = []trust.Role{trust.RoleVerifier}
+				keys = append(keys, k)
+			}
+		}
+	}
+	return trust.NewAnchors(keys...)
+}
+
 // loadJWKS reads JWK sets that the configuration names.
 func loadJWKS(files []string) ([]*trust.Anchors, error) {
 	var out []*trust.Anchors
 	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxJWKS {
+			return nil, errors.Join(err, fmt.Errorf("trust: %s is not a file of at most %d bytes", file, maxJWKS))
+		}
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("trust: %w", err)
@@ -220,6 +241,7 @@ func (s *stack) serve(_ context.Context, r role, extraRoots map[string][]*x509.C
 			return err
 		}
 		s.stop = append(s.stop, svc.Stop)
+		s.local = append(s.local, s.describe(sc, node.KID(sc.Name)))
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,10 +36,12 @@ func newVerdict() *cobra.Command {
 
 // verifyFlags are the flags of "assize verdict verify".
 type verifyFlags struct {
-	trust  []string
-	nonce  string
-	at     string
-	output string
+	trust    []string
+	nonce    string
+	at       string
+	output   string
+	recorded bool
+	evidence bool
 }
 
 func newVerdictVerify() *cobra.Command {
@@ -53,17 +54,25 @@ func newVerdictVerify() *cobra.Command {
 and statement, that the verdict is no better than the parts allow, the derivation
 of every challenge, and, with a bundle, that all of it is about this evidence.
 The JWK set says which key may sign what (see assize keys jwks --help).
-Exit status is that of the verdict, or 1 when it must not be believed.`,
+Exit status is that of the verdict, or 1 when it must not be believed. A verdict
+made as of another time counts as a warning at best, unless --allow-recorded.`,
 		Example: `  assize appraise machine.cmw --nonce 8f3c… -o bundle > bundle.json
   assize keys jwks > jwks.json
   assize verdict verify bundle.json --trust jwks.json --nonce 8f3c…`,
 		Args: exactly(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runVerify(cmd, f, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notEmpty(cmd, "trust", "nonce", "at"); err != nil {
+				return err
+			}
+			return runVerify(cmd, f, args[0])
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.trust, "trust", nil, "JWK set with the keys of lead and verifiers (repeatable, required)")
 	fl.StringVar(&f.nonce, "nonce", "", "the session nonce that the verdict must be for")
 	fl.StringVar(&f.at, "at", "", "time of checking (RFC 3339), for stored verdicts (default: now)")
+	fl.BoolVar(&f.recorded, "allow-recorded", false, "accept an affirming verdict that was made as of another time than now")
+	fl.BoolVar(&f.evidence, "require-evidence", false, "refuse a verdict that comes without the evidence it is about")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
 	return cmd
 }
@@ -104,7 +113,14 @@ func runVerify(cmd *cobra.Command, f *verifyFlags, file string) error {
 	if err := recheck(f, res, bundle); err != nil {
 		return err
 	}
-	return printVerified(cmd, f.output, res, bundle)
+	if err := printVerified(cmd, f.output, res, bundle); err != nil {
+		return err
+	}
+	tier := res.Outcome.Tier
+	if !res.VerificationTime.IsZero() && !f.recorded {
+		tier = verdict.Worst(tier, verdict.TierWarning)
+	}
+	return tierExit(tier)
 }
 
 // readVerdict tells a bundle (JSON) from a bare compact JWT.
@@ -122,23 +138,26 @@ func recheck(f *verifyFlags, res *verdict.Result, bundle verdict.Bundle) error {
 		if err != nil {
 			return usage("--nonce: %w", err)
 		}
-		if subtle.ConstantTimeCompare(nonce, res.Nonce) != 1 {
+		if !res.HasNonce(nonce) {
 			return errors.New("the verdict is for another session nonce")
 		}
 	}
-	if err := orchestrator.RecheckNonces(res); err != nil {
+	schemes, err := all.Set()
+	if err != nil {
+		return err
+	}
+	if err := orchestrator.Recheck(res, schemes); err != nil {
 		return err
 	}
 	if bundle.Evidence == nil {
+		if f.evidence {
+			return errors.New("the evidence is not in the file, and --require-evidence was given")
+		}
 		return nil
 	}
 	tree, err := evidence.Parse(bundle.Evidence, evidence.Options{MediaType: bundle.EvidenceType, UnverifiedSignaturesUnsafe: true})
 	if err != nil {
 		return fmt.Errorf("evidence in the bundle: %w", err)
-	}
-	schemes, err := all.Set()
-	if err != nil {
-		return err
 	}
 	return orchestrator.RecheckEvidence(res, schemes, tree)
 }
@@ -151,7 +170,7 @@ func printVerified(cmd *cobra.Command, output string, res *verdict.Result, bundl
 			return err
 		}
 		fmt.Fprintf(out, "%s\n", raw)
-		return tierExit(res.Outcome.Tier)
+		return nil
 	}
 	signed := 0
 	for _, c := range res.Components {
@@ -166,5 +185,5 @@ func printVerified(cmd *cobra.Command, output string, res *verdict.Result, bundl
 	fmt.Fprintf(out, "verified: verdict signed by %s, %d of %d components with a signed result, %s\n",
 		res.KID, signed, len(res.Components), about)
 	render.Verdict(out, res)
-	return tierExit(res.Outcome.Tier)
+	return nil
 }

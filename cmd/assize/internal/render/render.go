@@ -8,8 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -174,11 +172,4 @@ func reasonText(r verdict.Reason) string {
 		return clean(r.Code)
 	}
 	return clean(r.Code) + ": " + clean(r.Detail)
-}
-
-// Fields prints a map sorted by key, for short listings.
-func Fields(w io.Writer, m map[string]string) {
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		fmt.Fprintf(w, "%-12s %s\n", k, clean(m[k]))
-	}
 }
