@@ -233,14 +233,14 @@ func TestIntakeExpectations(t *testing.T) {
 	for _, bad := range [][]byte{
 		append([]byte(`{"iat":1,`), raw[1:]...),
 		bytes.Replace(raw, []byte(`"hardware":`), []byte(`"hardware":2,"\u0068ardware":`), 1),
-		append(bytes.Clone(raw), ' ', ' '),
+		append([]byte("{  "), raw[1:]...),
 	} {
 		token, err := l.gpu.SignJWT(bad)
 		if err != nil {
 			t.Fatal(err)
 		}
 		code := ReasonBadPAR
-		if bytes.HasSuffix(bad, []byte("  ")) {
+		if bytes.HasPrefix(bad, []byte("{  ")) { // white space changes nothing
 			code = ""
 		}
 		checkCode(t, "duplicate", verify(token, l.anchors), code)
