@@ -111,7 +111,7 @@ func New(e Expr, in Input) (*Plan, error) {
 	return &Plan{Topology: resolved.String(), Steps: append(s.steps, Step{Kind: Combine})}, nil
 }
 
-// ErrLabel: the evidence has a label that a topology or a verdict cannot name.
+// ErrLabel says that the evidence has a label that a topology or a verdict cannot name.
 var ErrLabel = errors.New("topologies: label cannot be used")
 
 // usable refuses labels that mean something else in an expression ("*") or in

@@ -70,11 +70,11 @@ func checkModules(unversioned module, named []module) error {
 		if i == 0 {
 			continue
 		}
-		if id := strings.ToUpper(m.ID); seen[id] {
+		id := strings.ToUpper(m.ID)
+		if seen[id] {
 			return fmt.Errorf("TDX module %q is named twice", m.ID)
-		} else {
-			seen[id] = true
 		}
+		seen[id] = true
 	}
 	return nil
 }
