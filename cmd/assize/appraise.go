@@ -57,7 +57,7 @@ Of several files the worst tier decides the exit status:
 	fl.StringVar(&f.nonce, "nonce", "", "session nonce, 8 to 64 bytes (hex, base64 or base64url)")
 	fl.StringArrayVar(&f.given, "component-nonce", nil, "LABEL=VALUE: challenge of one component, for recorded evidence (repeatable)")
 	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
-	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE with one (default "lead": what was submitted)`)
+	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE, ./FILE, FILE.txt with one (default "lead": what was submitted)`)
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
 	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
@@ -188,11 +188,16 @@ func (f *appraiseFlags) request(cmd *cobra.Command) (orchestrator.Request, error
 	return r, nil
 }
 
-// topology reads an expression, or the file behind "@". What is not marked as a
-// file is never looked up as one: a file in the working directory must not
-// decide what an expression means.
+// topology reads an expression, or a file that is named as one: "@FILE", a path
+// that begins with "/", "./" or "../", or a name that ends in .txt or .topology.
+// Anything else is never looked up: a file called "lead" in the working
+// directory must not decide what an expression means.
 func topology(cmd *cobra.Command, text string) (*topologies.Expr, error) {
-	if name, ok := strings.CutPrefix(text, "@"); ok {
+	name, isFile := strings.CutPrefix(text, "@")
+	for _, p := range []string{"/", "./", "../"} {
+		isFile = isFile || strings.HasPrefix(text, p)
+	}
+	if isFile || strings.HasSuffix(text, ".txt") || strings.HasSuffix(text, ".topology") {
 		raw, err := readInput(cmd, name, topologies.MaxText)
 		if err != nil {
 			return nil, usage("--topology: %w", err)

@@ -218,6 +218,7 @@ func TestExitCodes(t *testing.T) {
 		{"empty optional", exitUsage, []string{"appraise", file, "--optional", ""}},
 		{"one nonce for two files", exitUsage, []string{"appraise", file, file, "--nonce", "0011223344556677"}},
 		{"topology in a file", exitNone, []string{"appraise", file, "--topology", "@" + write(t, "topology", []byte("lead(cpu, gpu, nic)\n"))}},
+		{"topology in a file by its path", exitNone, []string{"appraise", file, "--topology", write(t, "topology", []byte("lead(cpu, gpu, nic)\n"))}},
 		{"topology in no file", exitUsage, []string{"appraise", file, "--topology", "@no-such-file"}},
 		{"unknown command", exitUsage, []string{"frobnicate"}},
 		{"unknown flag", exitUsage, []string{"appraise", "--frobnicate", file}},

@@ -18,7 +18,7 @@ type importRow struct {
 
 // verifierImports holds for every vendor scheme: its own folder, and never
 // another scheme, a topology, the orchestrator or the fabric.
-var verifierImports = []string{"verifiers", "evidence/...", "verdict", "corim", "endorsements", "internal/limits"}
+var verifierImports = []string{"verifiers", "evidence/...", "verdict", "corim", "endorsements", "internal/limits", "internal/lru"}
 
 // importTable is the package table of docs/architecture.md. The first row that
 // matches a package holds; a package without a row is a finding, so a new one
@@ -29,6 +29,7 @@ var importTable = []importRow{
 
 	{place: "internal/archtest"},
 	{place: "internal/limits"},
+	{place: "internal/lru"},
 	{place: "internal/vectors"},
 	{place: "schemas"},
 	{place: "samples/...", may: []string{"evidence/..."}},

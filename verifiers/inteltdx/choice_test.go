@@ -196,7 +196,7 @@ func TestChainCache(t *testing.T) {
 	bad := bytes.Clone(raw)
 	bad[headerSize+bodyDescSize+520] ^= 1 // REPORTDATA: only the quote signature fails
 	expectRejected(t, "bad quote", appraise(t, v, bad, nil, m.now), verdict.ReasonSignatureInvalid)
-	if n := v.chains.order.Len(); n != 0 {
+	if n := v.chains.Len(); n != 0 {
 		t.Errorf("%d chains are remembered of a quote that does not verify", n)
 	}
 	pem := pemOf(m.pck.cert, m.ca.cert, m.root.cert)
@@ -206,7 +206,7 @@ func TestChainCache(t *testing.T) {
 			t.Errorf("%v %v", a.Vector, a.Reasons)
 		}
 	}
-	if n := v.chains.order.Len(); n != 1 {
+	if n := v.chains.Len(); n != 1 {
 		t.Errorf("one chain is remembered %d times", n)
 	}
 }

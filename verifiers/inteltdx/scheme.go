@@ -13,6 +13,7 @@ import (
 	"fmt"
 
 	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/internal/lru"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
 )
@@ -66,7 +67,7 @@ func Scheme() verifiers.Scheme {
 type verifier struct {
 	roots  roots
 	store  *store
-	chains *cache[*pckChain]
+	chains *lru.Cache[*pckChain]
 }
 
 func newVerifier(d verifiers.Deps) (*verifier, error) {
@@ -81,7 +82,7 @@ func newVerifier(d verifiers.Deps) (*verifier, error) {
 	}
 	return &verifier{
 		roots: rs, store: newStore(rs, d.Endorsements),
-		chains: newCache[*pckChain](maxChains),
+		chains: lru.New[*pckChain](maxChains),
 	}, nil
 }
 

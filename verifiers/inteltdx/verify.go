@@ -114,7 +114,7 @@ func (v *verifier) verifyQuote(q *quote) (*pckChain, *ecdsa.PublicKey, *failure)
 		return nil, nil, failf(verdict.ReasonMalformed, "PCK certificate chain: %v", err)
 	}
 	id := digestOf(ders...)
-	p, known := v.chains.get(id)
+	p, known := v.chains.Get(id)
 	if !known {
 		var f *failure
 		if p, f = v.roots.pck(ders); f != nil {
@@ -126,7 +126,7 @@ func (v *verifier) verifyQuote(q *quote) (*pckChain, *ecdsa.PublicKey, *failure)
 		return nil, nil, f
 	}
 	if !known {
-		v.chains.put(id, p)
+		v.chains.Put(id, p)
 	}
 	return p, key, nil
 }

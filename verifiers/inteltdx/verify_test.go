@@ -318,21 +318,6 @@ func TestConcurrent(t *testing.T) {
 	wg.Wait()
 }
 
-func TestCacheIsBounded(t *testing.T) {
-	c := newCache[int](2)
-	key := func(b byte) [32]byte { return [32]byte{b} }
-	c.put(key(1), 1)
-	c.put(key(2), 2)
-	c.get(key(1))
-	c.put(key(3), 3)
-	if _, ok := c.get(key(2)); ok || c.order.Len() != 2 || len(c.items) != 2 {
-		t.Error("the least recently used entry stayed")
-	}
-	if v, ok := c.get(key(1)); !ok || v != 1 {
-		t.Error("the entry in use left")
-	}
-}
-
 func TestDeviceFact(t *testing.T) {
 	m := newMachine(t)
 	a := m.outcome(t)

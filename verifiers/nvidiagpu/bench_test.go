@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/internal/lru"
 	"github.com/assize/assize/verifiers"
 )
 
@@ -69,7 +70,7 @@ func BenchmarkAppraiseFleet(b *testing.B) {
 	leaf, nonce := mockLeaf(b)
 	appraise(b, v, leaf, nonce, at)
 	benchAppraise(b, 3, func() verifiers.Verifier {
-		v.anchors.devices = newLRU[*chain](1)
+		v.anchors.devices = lru.New[*chain](1)
 		return v
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/assize/assize/internal/lru"
 	"github.com/assize/assize/verdict"
 )
 
@@ -54,6 +55,9 @@ const (
 	rootSPKISHA256 = "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4"
 )
 
+// digest is a SHA-256.
+type digest = [32]byte
+
 // chain is a device chain whose signatures were verified up to an anchor; only
 // its validity periods depend on time. It is never changed after it was made.
 type chain struct {
@@ -71,11 +75,13 @@ type chain struct {
 }
 
 // anchors verifies chains against NVIDIA's root and the extra ones, and
-// remembers what it verified. It is safe for concurrent use.
+// remembers what it verified: chains whose key has signed a report, fresh or
+// not. Who has old reports of many devices can push others out of the cache, and
+// all that is lost then is time. It is safe for concurrent use.
 type anchors struct {
 	roots   map[digest]*x509.Certificate // by SHA-256 of the certificate
-	devices *lru[*chain]
-	shared  *lru[struct{}]
+	devices *lru.Cache[*chain]
+	shared  *lru.Cache[struct{}]
 }
 
 func newAnchors(extra []*x509.Certificate) (*anchors, error) {
@@ -87,7 +93,7 @@ func newAnchors(extra []*x509.Certificate) (*anchors, error) {
 	if hexSum(root.Raw) != rootSHA256 || hexSum(root.RawSubjectPublicKeyInfo) != rootSPKISHA256 {
 		return nil, errors.New("nvidiagpu: the embedded root is not the pinned one")
 	}
-	a := &anchors{roots: map[digest]*x509.Certificate{}, devices: newLRU[*chain](deviceCache), shared: newLRU[struct{}](sharedCache)}
+	a := &anchors{roots: map[digest]*x509.Certificate{}, devices: lru.New[*chain](deviceCache), shared: lru.New[struct{}](sharedCache)}
 	for i, c := range append([]*x509.Certificate{root}, extra...) {
 		if c == nil || !c.IsCA {
 			return nil, fmt.Errorf("nvidiagpu: extra root %d is not a CA certificate", i-1)
@@ -112,7 +118,7 @@ func (a *anchors) verify(text []byte, t time.Time) (*chain, error) {
 		return nil, failed(verdict.ReasonChainInvalid, "a device chain has %d certificates, this one %d", chainLength, len(ders))
 	}
 	key := chainKey(ders)
-	if c, ok := a.devices.get(key); ok {
+	if c, ok := a.devices.Get(key); ok {
 		return c, c.valid(t)
 	}
 	c, err := a.parse(ders)
@@ -132,8 +138,8 @@ func (a *anchors) verify(text []byte, t time.Time) (*chain, error) {
 // remember keeps a verified chain, whose key has signed a report: certificates
 // are public, so a chain alone must not take a place.
 func (a *anchors) remember(c *chain) {
-	a.devices.put(c.whole, c)
-	a.shared.put(c.upper, struct{}{})
+	a.devices.Put(c.whole, c)
+	a.shared.Put(c.upper, struct{}{})
 }
 
 // chainKey hashes certificates, each of which carries its own length.
@@ -272,7 +278,7 @@ func (c *chain) expires() time.Time {
 // signatures verifies the links in two halves: provisioner to root, which is
 // the same for a fleet and cached, and leaf to provisioner.
 func (a *anchors) signatures(c *chain, t time.Time) error {
-	if _, ok := a.shared.get(c.upper); !ok {
+	if _, ok := a.shared.Get(c.upper); !ok {
 		if err := link(c.certs[posShared:], posShared, t); err != nil {
 			return err
 		}

@@ -391,25 +391,6 @@ func TestSchemeIsComplete(t *testing.T) {
 	}
 }
 
-func TestLRU(t *testing.T) {
-	c := newLRU[int](2)
-	k := func(n byte) digest { return digest{n} }
-	c.put(k(1), 1)
-	c.put(k(2), 2)
-	c.get(k(1))
-	c.put(k(1), 9)
-	c.put(k(3), 3)
-	if _, ok := c.get(k(2)); ok {
-		t.Error("the least recently used entry is still there")
-	}
-	if v, ok := c.get(k(1)); !ok || v != 1 {
-		t.Errorf("entry 1: %d, %v", v, ok)
-	}
-	if len(c.byKey) != 2 || c.order.Len() != 2 {
-		t.Errorf("%d entries", len(c.byKey))
-	}
-}
-
 // One verifier, many goroutines, good and bad evidence through one cache.
 func TestConcurrent(t *testing.T) {
 	f := newFake(t)

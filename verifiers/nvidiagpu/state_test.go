@@ -141,7 +141,7 @@ func TestCachesHoldSignersOnly(t *testing.T) {
 	f.build()
 	g.build()
 	v := newTest(t, f.roots()).(*verifier)
-	size := func() [2]int { return [2]int{v.anchors.devices.order.Len(), v.anchors.shared.order.Len()} }
+	size := func() [2]int { return [2]int{v.anchors.devices.Len(), v.anchors.shared.Len()} }
 	wantRefused(t, appraise(t, v, f.wrap(f.certs[:], g.report()), f.nonce, at), verdict.ReasonSignatureInvalid)
 	if size() != [2]int{} {
 		t.Errorf("chains without a signature: %v", size())
