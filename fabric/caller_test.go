@@ -49,9 +49,10 @@ func TestNoResponderIsReportedAtOnce(t *testing.T) {
 		best = min(best, time.Since(start))
 		wantReason(t, err, verdict.ReasonUnreachable)
 	}
-	if best > 5*time.Millisecond {
+	if best > time.Second { // an answer, not the end of the budget
 		t.Errorf("took %v", best)
 	}
+	t.Logf("reported in %v", best)
 }
 
 func TestStartupGrace(t *testing.T) {
@@ -116,7 +117,7 @@ func TestSilentResponder(t *testing.T) {
 	start := time.Now()
 	_, err := lead.Caller(CallerOptions{}).Appraise(within(t, 100*time.Millisecond), newCall("mute", "lab"))
 	wantReason(t, err, verdict.ReasonTimeout)
-	if d := time.Since(start); d < 90*time.Millisecond || d > time.Second {
+	if d := time.Since(start); d < 90*time.Millisecond || d > 5*time.Second {
 		t.Errorf("gave up after %v", d)
 	}
 	serviceOn(t, newBusOn(t, s, at("lab")), says("good"))
