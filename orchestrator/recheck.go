@@ -76,6 +76,37 @@ func RecheckNonces(r *verdict.Result) error {
 	return nil
 }
 
+// RecheckTopology holds a verdict to what the relying party itself demands to be
+// there: every component that the expression names and requires must be in the
+// verdict, and as a required one. Where each was appraised is not looked at.
+func RecheckTopology(r *verdict.Result, want topologies.Expr) error {
+	in := topologies.Input{Route: func(string, string) []verifiers.Candidate { return []verifiers.Candidate{{Site: "any"}} }}
+	stated := map[evidence.Path]verdict.Component{}
+	for _, c := range r.Components {
+		stated[c.Label] = c
+		if c.Evidence != ([sha256.Size]byte{}) { // one that was missing stands under its pattern
+			in.Components = append(in.Components, topologies.Component{Label: c.Label, Leaf: c.Label, Scheme: c.Scheme})
+		}
+	}
+	plan, err := topologies.New(want, in)
+	if err != nil {
+		return err
+	}
+	for _, st := range plan.Steps {
+		if st.Kind != topologies.Appraise || !st.Required {
+			continue
+		}
+		c, ok := stated[st.Label]
+		switch {
+		case !ok:
+			return fmt.Errorf("orchestrator: %s must be there, and the verdict does not know it", st.Label)
+		case !c.Required:
+			return fmt.Errorf("orchestrator: %s must be there, and the verdict calls it optional", st.Label)
+		}
+	}
+	return nil
+}
+
 // RecheckEvidence compares a verdict with the composite evidence that it
 // claims to be about: the digest of the whole, and for every component label
 // the digest of exactly the bytes that were appraised. A component that is in

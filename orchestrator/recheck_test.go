@@ -211,6 +211,34 @@ func TestReservedLabelCostsNoNonce(t *testing.T) {
 	}
 }
 
+func TestRecheckTopology(t *testing.T) {
+	w := newWorld(t, nil)
+	made, err := topologies.Parse("lead(a, optional(b/0), c/*)")
+	check(t, err)
+	raw, err := evidence.EncodeCBOR(evidence.Collection("tag:test.example,2026:t",
+		evidence.Entry{Label: "a", Item: evidence.Record(evidence.MediaType{Base: "application/vnd.test.cpu"}, []byte(testNonce+" good"), 0)},
+		evidence.Entry{Label: "b", Item: evidence.Collection("", evidence.Entry{Label: "0",
+			Item: evidence.Record(evidence.MediaType{Base: "application/vnd.test.dev"}, []byte(testNonce+" good"), 0)})}))
+	check(t, err)
+	res := w.appraise(t, Request{Evidence: raw, Nonce: []byte(testNonce), Topology: &made})
+	for expr, ok := range map[string]bool{
+		"lead":                       false, // b/0 is optional in it
+		"lead(a)":                    true,
+		"lead(a, optional(b))":       true,
+		"lead(a, c/*)":               true, // missing, and the verdict says so
+		"lead(a, b)":                 false,
+		"lead(a, b/1)":               false,
+		"lead(a, d)":                 false,
+		"lead(a, optional(b, d, e))": true,
+	} {
+		want, err := topologies.Parse(expr)
+		check(t, err)
+		if err := RecheckTopology(res, want); (err == nil) != ok {
+			t.Errorf("%s: %v", expr, err)
+		}
+	}
+}
+
 func TestCompletenessIsSaid(t *testing.T) {
 	w := newWorld(t, nil)
 	bare := w.appraise(t, Request{Evidence: composite(t, "a cpu good"), Nonce: []byte(testNonce)})

@@ -145,6 +145,11 @@ func TestVerdictVerify(t *testing.T) {
 	if o := verify(bundle.out, jwks, "--nonce", ""); o.code != exitUsage {
 		t.Errorf("an empty --nonce switches the check off: %d", o.code)
 	}
+	for expr, code := range map[string]int{"lead(cpu, gpu)": exitWarning, "lead(cpu, gpu, nic)": exitFailed, "": exitUsage, "lead(": exitUsage} {
+		if o := verify(bundle.out, jwks, "--topology", expr); o.code != code {
+			t.Errorf("--topology %q: exit %d, want %d: %s", expr, o.code, code, o.err)
+		}
+	}
 	if o := verify(ear.out, jwks, "--require-evidence"); o.code != exitFailed {
 		t.Errorf("a verdict without its evidence passes: %d", o.code)
 	}

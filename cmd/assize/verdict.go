@@ -40,6 +40,7 @@ type verifyFlags struct {
 	nonce    string
 	at       string
 	output   string
+	topology string
 	recorded bool
 	evidence bool
 }
@@ -58,10 +59,10 @@ Exit status is that of the verdict, or 1 when it must not be believed. A verdict
 made as of another time counts as a warning at best, unless --allow-recorded.`,
 		Example: `  assize appraise machine.cmw --nonce 8f3c… -o bundle > bundle.json
   assize keys jwks > jwks.json
-  assize verdict verify bundle.json --trust jwks.json --nonce 8f3c…`,
+  assize verdict verify bundle.json --trust jwks.json --nonce 8f3c… --topology 'lead(cpu, gpu/0)'`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "trust", "nonce", "at"); err != nil {
+			if err := notEmpty(cmd, "trust", "nonce", "at", "topology"); err != nil {
 				return err
 			}
 			return runVerify(cmd, f, args[0])
@@ -71,6 +72,7 @@ made as of another time counts as a warning at best, unless --allow-recorded.`,
 	fl.StringArrayVar(&f.trust, "trust", nil, "JWK set with the keys of lead and verifiers (repeatable, required)")
 	fl.StringVar(&f.nonce, "nonce", "", "the session nonce that the verdict must be for")
 	fl.StringVar(&f.at, "at", "", "time of checking (RFC 3339), for stored verdicts (default: now)")
+	fl.StringVar(&f.topology, "topology", "", "topology expression: components that must be in the verdict, and as required ones")
 	fl.BoolVar(&f.recorded, "allow-recorded", false, "accept an affirming verdict that was made as of another time than now")
 	fl.BoolVar(&f.evidence, "require-evidence", false, "refuse a verdict that comes without the evidence it is about")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
@@ -110,7 +112,7 @@ func runVerify(cmd *cobra.Command, f *verifyFlags, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := recheck(f, res, bundle); err != nil {
+	if err := recheck(cmd, f, res, bundle); err != nil {
 		return err
 	}
 	if err := printVerified(cmd, f.output, res, bundle); err != nil {
@@ -132,7 +134,7 @@ func readVerdict(raw []byte) (verdict.Bundle, error) {
 }
 
 // recheck repeats what the lead claims to have done.
-func recheck(f *verifyFlags, res *verdict.Result, bundle verdict.Bundle) error {
+func recheck(cmd *cobra.Command, f *verifyFlags, res *verdict.Result, bundle verdict.Bundle) error {
 	if f.nonce != "" {
 		nonce, err := api.DecodeNonce(f.nonce)
 		if err != nil {
@@ -148,6 +150,15 @@ func recheck(f *verifyFlags, res *verdict.Result, bundle verdict.Bundle) error {
 	}
 	if err := orchestrator.Recheck(res, schemes); err != nil {
 		return err
+	}
+	if f.topology != "" {
+		want, err := topology(cmd, f.topology)
+		if err != nil {
+			return err
+		}
+		if err := orchestrator.RecheckTopology(res, *want); err != nil {
+			return err
+		}
 	}
 	if bundle.Evidence == nil {
 		if f.evidence {
