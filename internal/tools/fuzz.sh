@@ -17,12 +17,15 @@ targets=$(awk '/^Fuzz/ { names = names " " $1; next }
 	$1 == "ok" { n = split(names, a, " "); for (i = 1; i <= n; i++) print $2 ":" a[i]; names = "" }' "$log")
 [ -n "$targets" ] || { echo "fuzz: no fuzz target found" >&2; exit 1; }
 
+# The default minute of minimising every interesting input is time in which seeds
+# of several kilobytes are not fuzzed at all; twenty tries are enough.
+
 # once PACKAGE NAME: go test ends the workers by cancelling their context, and
 # on a busy machine reports that as a failure of the target. Such an end, and
 # only such an end (no failing input was written), is tried a second time.
 once() {
 	for attempt in 1 2; do
-		if go test -run '^$' -fuzz "^$2\$" -fuzztime "$duration" "$1" >"$log" 2>&1; then
+		if go test -run '^$' -fuzz "^$2\$" -fuzztime "$duration" -fuzzminimizetime 20x "$1" >"$log" 2>&1; then
 			return 0
 		fi
 		if [ "$attempt" = 2 ] || grep -q 'Failing input written' "$log" ||
