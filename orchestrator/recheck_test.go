@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,23 @@ func TestRecheckFindsOtherEvidence(t *testing.T) {
 	check(t, err)
 	if RecheckEvidence(res, w.options.Schemes, tree) == nil {
 		t.Error("other evidence passes as that of the verdict")
+	}
+	// The same leaf in another message is other evidence, and so are other bytes
+	// of the leaf in a message that the verdict names.
+	leaf := evidence.Entry{Label: "a", Item: evidence.Record(evidence.MediaType{Base: "application/vnd.test.cpu"}, []byte(testNonce+" good"), evidence.IndEvidence)}
+	raw, err := evidence.EncodeCBOR(evidence.Collection("tag:test.example,2026:other", leaf))
+	check(t, err)
+	wrapped, err := evidence.Parse(raw, evidence.Options{})
+	check(t, err)
+	if RecheckEvidence(res, w.options.Schemes, wrapped) == nil {
+		t.Error("another message with the same leaf passes")
+	}
+	changed, err := evidence.Parse(composite(t, "a cpu warn"), evidence.Options{})
+	check(t, err)
+	lie := *res
+	lie.Composite = changed.Digest()
+	if RecheckEvidence(&lie, w.options.Schemes, changed) == nil {
+		t.Error("other bytes of the leaf pass")
 	}
 	res.Composite = tree.Digest()
 	if RecheckEvidence(res, w.options.Schemes, tree) == nil {
@@ -253,5 +271,58 @@ func TestCompletenessIsSaid(t *testing.T) {
 	}
 	if strings.Contains(bare.Outcome.Tier.String(), "warning") {
 		t.Error("a remark lowers the verdict")
+	}
+}
+
+// ratsd wraps a collection as ratsd's unsigned JSON token does.
+func ratsd(t *testing.T, nonce []byte, parts ...string) []byte {
+	t.Helper()
+	tree, err := evidence.Parse(composite(t, parts...), evidence.Options{})
+	check(t, err)
+	var entries []evidence.Entry
+	sizes := map[string]int{}
+	for _, n := range tree.Leaves() {
+		entries = append(entries, evidence.Entry{Label: n.Label(), Item: evidence.Record(n.MediaType(), n.Value(), 0)})
+		sizes[n.Label()] = len(testNonce)
+	}
+	inner, err := evidence.EncodeJSON(evidence.Collection("tag:github.com,2025:veraison/ratsd/cmw", entries...))
+	check(t, err)
+	raw, err := json.Marshal(map[string]any{
+		"eat_profile": "tag:github.com,2024:veraison/ratsd", "eat_nonce": nonce, "cmw": inner,
+		"vnd.veraison.nonce_adjust_function": "shake-256", "vnd.veraison.nonce_adjust_map": sizes,
+	})
+	check(t, err)
+	return raw
+}
+
+// TestTokenOfAnotherSession: a lead attester's token that names another nonce
+// is a replay, even where the components would pass.
+func TestTokenOfAnotherSession(t *testing.T) {
+	w := newWorld(t, nil)
+	mine, other := []byte("0123456789abcdef0123456789abcdef"), []byte("fedcba9876543210fedcba9876543210")
+	given := map[evidence.Path][]byte{"a": []byte(testNonce)}
+	res := w.appraise(t, Request{Evidence: ratsd(t, mine, "a cpu good"), Nonce: mine, Given: given})
+	if res.Outcome.Tier != verdict.TierWarning {
+		t.Errorf("its own session: %s %v", res.Outcome.Tier, res.Outcome.Reasons)
+	}
+	res = w.appraise(t, Request{Evidence: ratsd(t, mine, "a cpu good"), Nonce: other, Given: given})
+	if res.Outcome.Tier != verdict.TierContraindicated || !strings.Contains(codes(res.Outcome.Reasons), verdict.ReasonNonceMismatch) {
+		t.Errorf("another session: %s %v", res.Outcome.Tier, res.Outcome.Reasons)
+	}
+}
+
+// TestSplitIsBounded: one leaf cannot become any number of components.
+func TestSplitIsBounded(t *testing.T) {
+	many := testScheme("cpu", verifiers.ClassCPU)
+	many.Split = func(evidence.MediaType, []byte) ([][]byte, error) { return make([][]byte, 9), nil }
+	set, err := verifiers.NewSet(many)
+	check(t, err)
+	tree, err := evidence.Parse(composite(t, "a cpu good"), evidence.Options{})
+	check(t, err)
+	if parts, err := Components(set, tree, 9); err != nil || len(parts) != 9 {
+		t.Errorf("%d, %v", len(parts), err)
+	}
+	if _, err := Components(set, tree, 8); err == nil {
+		t.Error("more components than the limit")
 	}
 }

@@ -318,6 +318,23 @@ func TestNodeRefuses(t *testing.T) {
 	}
 }
 
+// What belongs to one scheme is not judged by another that the caller names.
+func TestNodeJudgesByItsOwnRoute(t *testing.T) {
+	w := newNode(t, told{}, func(o *NodeOptions) {
+		set, err := NewSet(scheme(t, "a", told{}, "x/a"), scheme(t, "b", told{}, "x/b"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Set, o.Signers["b"] = set, o.Signers["a"]
+	})
+	r := request(t)
+	r.MediaType = mt(t, "x/b")
+	var refusal *Refusal
+	if _, _, err := w.node.Appraise(context.Background(), r); !errors.As(err, &refusal) || refusal.Code != 415 {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNodeWantsAKeyPerScheme(t *testing.T) {
 	set, err := NewSet(scheme(t, "a", told{}, "x/a"))
 	if err != nil {

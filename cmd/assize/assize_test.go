@@ -24,6 +24,7 @@ import (
 	"github.com/assize/assize/samples"
 	"github.com/assize/assize/schemas"
 	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verdict"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -393,5 +394,83 @@ func TestSignedComposite(t *testing.T) {
 	}
 	if o := assize(t, state, "inspect", file); o.code != 0 || !strings.Contains(o.out, "NOT verified") {
 		t.Errorf("inspect: exit %d %s", o.code, o.out)
+	}
+}
+
+// TestLyingLead: the command repeats what the lead had to conclude.
+func TestLyingLead(t *testing.T) {
+	state := t.TempDir()
+	token := strings.TrimSpace(assize(t, state, "appraise", sample(t), "-o", "ear").out)
+	raw := assize(t, state, "keys", "jwks").out
+	anchors, err := trust.ParseJWKS([]byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := verdict.VerifyResult([]byte(token), verdict.Intake{Now: time.Now()}, anchors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lead, err := newKeystore(state).read(leadKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range res.Components {
+		if res.Components[i].Scheme == "nvidia-gpu" { // without a CPU nothing is bound to anything
+			res.Components[i].Class = verdict.ClassCPU
+		}
+	}
+	res.Outcome = verdict.Combine(res.Components, res.Caps)
+	if _, err := verdict.SignResult(lead, res, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	o := assize(t, state, "verdict", "verify", write(t, "v", res.Token), "--trust", write(t, "jwks.json", []byte(raw)))
+	if o.code != exitFailed || !strings.Contains(o.err, "cpu-tee") {
+		t.Errorf("exit %d: %s%s", o.code, o.out, o.err)
+	}
+}
+
+// A set of keys from elsewhere cannot make itself more than verifiers.
+func TestForeignKeysAreVerifiersOnly(t *testing.T) {
+	signer, err := trust.GenerateSigner("ES256", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := trust.NewAnchors(signer.Key("x", []string{"intel-tdx"}, trust.RoleVerifier, trust.RoleLead))
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, err := trust.NewAnchors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged, err := withVerifiers(empty, []*trust.Anchors{both})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := merged.Lead(signer.KID(), time.Now()); ok {
+		t.Error("a foreign key became a lead's")
+	}
+	if _, ok := merged.Verifier(signer.KID(), "intel-tdx", time.Now()); !ok {
+		t.Error("it is no verifier any more")
+	}
+	raw, err := both.JWKS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := assize(t, t.TempDir(), "keys", "jwks", write(t, "foreign.json", raw)); o.code != exitFailed {
+		t.Errorf("keys jwks merges it: exit %d", o.code)
+	}
+}
+
+func TestKeyFolderMustBeOurs(t *testing.T) {
+	state := t.TempDir()
+	if o := assize(t, state, "keys", "new", "lead"); o.code != 0 {
+		t.Fatal(o.err)
+	}
+	if err := os.Chmod(filepath.Join(state, "keys"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if o := assize(t, state, "keys", "jwks"); o.code != exitFailed || !strings.Contains(o.err, "0700") {
+		t.Errorf("exit %d: %s", o.code, o.err)
 	}
 }
