@@ -474,3 +474,12 @@ func TestKeyFolderMustBeOurs(t *testing.T) {
 		t.Errorf("exit %d: %s", o.code, o.err)
 	}
 }
+
+// Every command explains itself with an example.
+func TestHelpHasExamples(t *testing.T) {
+	for _, c := range append(newRoot().Commands(), newKeys(&globals{}).Commands()...) {
+		if c.Name() != "help" && c.Name() != "completion" && c.Example == "" {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+	}
+}

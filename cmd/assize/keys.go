@@ -16,8 +16,9 @@ import (
 
 func newKeys(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Make signing keys, print the public ones",
+		Use:     "keys",
+		Short:   "Make signing keys, print the public ones",
+		Example: "  assize keys new lead --alg ES384\n  assize keys jwks > jwks.json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			return usage("keys wants a sub-command: new or jwks")
 		},

@@ -23,8 +23,9 @@ import (
 
 func newVerdict() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "verdict",
-		Short: "Check signed verdicts",
+		Use:     "verdict",
+		Short:   "Check signed verdicts",
+		Example: "  assize verdict verify bundle.json --trust jwks.json",
 		Args: func(*cobra.Command, []string) error {
 			return usage("verdict wants a sub-command: verify")
 		},
