@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/assize/assize/internal/limits"
@@ -40,14 +41,28 @@ type SpenderOptions struct {
 	File bool
 	// Replicas in a cluster; default 1.
 	Replicas int
+	// Exclusive says that no other process uses the bucket. It then exists only
+	// while it has a key in it, because a NATS server keeps a clock running for
+	// every stream: a service that nobody asks anything is then really idle.
+	Exclusive bool
 }
 
 // Spender uses each nonce once, in all processes that share the bucket. It
 // only ever creates keys, never deletes or overwrites one: a nonce whose key
-// is gone could be spent again.
+// is gone could be spent again. A bucket goes only when its last key has
+// expired.
 type Spender struct {
-	kv  jetstream.KeyValue
-	ttl time.Duration
+	js jetstream.JetStream
+	o  SpenderOptions
+
+	// mu is held for reading while a key is created, and for writing while the
+	// bucket is: it is never removed under a key.
+	mu sync.RWMutex
+	kv jetstream.KeyValue // nil while an exclusive bucket does not exist
+	// retire is the next look whether an exclusive bucket is empty.
+	retire *time.Timer
+	doubt  bool // whether the bucket was removed is not known
+	closed bool
 }
 
 // Spender opens the bucket, or creates it. A bucket that exists with other
@@ -65,30 +80,44 @@ func (b *Bus) Spender(ctx context.Context, o SpenderOptions) (*Spender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fabric: spender: %w", err)
 	}
-	cfg := jetstream.KeyValueConfig{
-		Bucket: o.Bucket, Description: "spent nonces", History: 1, LimitMarkerTTL: spentMarker,
-		Storage: jetstream.MemoryStorage, Replicas: max(o.Replicas, 1), MaxValueSize: spentValue,
-	}
-	if o.File {
-		cfg.Storage = jetstream.FileStorage
-	}
-	kv, err := js.CreateKeyValue(ctx, cfg)
-	if errors.Is(err, jetstream.ErrBucketExists) {
-		kv, err = js.KeyValue(ctx, o.Bucket)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("fabric: spender: bucket %s: %w", o.Bucket, err)
-	}
-	s := &Spender{kv: kv, ttl: o.TTL}
-	if err := s.check(ctx, o); err != nil {
+	s := &Spender{js: js, o: o}
+	if err := s.open(ctx); err != nil {
 		return nil, err
+	}
+	if o.Exclusive {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sweep(ctx)
 	}
 	return s, nil
 }
 
+// open creates the bucket or finds it.
+func (s *Spender) open(ctx context.Context) error {
+	cfg := jetstream.KeyValueConfig{
+		Bucket: s.o.Bucket, Description: "spent nonces", History: 1, LimitMarkerTTL: spentMarker,
+		Storage: jetstream.MemoryStorage, Replicas: max(s.o.Replicas, 1), MaxValueSize: spentValue,
+	}
+	if s.o.File {
+		cfg.Storage = jetstream.FileStorage
+	}
+	kv, err := s.js.CreateKeyValue(ctx, cfg)
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		kv, err = s.js.KeyValue(ctx, s.o.Bucket)
+	}
+	if err != nil {
+		return fmt.Errorf("fabric: spender: bucket %s: %w", s.o.Bucket, err)
+	}
+	if err := check(ctx, kv, s.o); err != nil {
+		return err
+	}
+	s.kv = kv
+	return nil
+}
+
 // check refuses a bucket that somebody made for another purpose.
-func (s *Spender) check(ctx context.Context, o SpenderOptions) error {
-	st, err := s.kv.Status(ctx)
+func check(ctx context.Context, kv jetstream.KeyValue, o SpenderOptions) error {
+	st, err := kv.Status(ctx)
 	if err != nil {
 		return fmt.Errorf("fabric: spender: bucket %s: %w", o.Bucket, err)
 	}
@@ -117,16 +146,18 @@ func (s *Spender) Spend(ctx context.Context, nonce []byte, ttl time.Duration) er
 		return fmt.Errorf("fabric: a nonce that lives %s cannot be spent", ttl)
 	}
 	if ttl == 0 {
-		ttl = s.ttl
+		ttl = s.o.TTL
 	}
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
 	}
-	sum := sha256.Sum256(nonce)
-	key := base64.RawURLEncoding.EncodeToString(sum[:])
-	_, err := s.kv.Create(ctx, key, nil, jetstream.KeyTTL(keyTTL(ttl)))
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	defer s.mu.RUnlock()
+	_, err := s.kv.Create(ctx, keyOf(nonce), nil, jetstream.KeyTTL(keyTTL(ttl)))
 	switch {
 	case err == nil:
 		return nil
@@ -136,8 +167,104 @@ func (s *Spender) Spend(ctx context.Context, nonce []byte, ttl time.Duration) er
 	return fmt.Errorf("fabric: spend: %w", err)
 }
 
+// ready makes sure that there is a bucket and returns with mu held for reading,
+// or with an error and without it.
+func (s *Spender) ready(ctx context.Context) error {
+	for {
+		s.mu.RLock()
+		if s.kv != nil {
+			return nil
+		}
+		s.mu.RUnlock()
+		s.mu.Lock()
+		var err error
+		switch {
+		case s.closed:
+			err = errors.New("fabric: spender is closed")
+		case s.kv == nil:
+			if s.doubt {
+				err = s.remove(ctx)
+			}
+			if err == nil {
+				err = s.open(ctx)
+			}
+			if err == nil {
+				s.schedule(retireEvery)
+			}
+		}
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// keyOf keeps nonces out of the store: a key is the SHA-256 of one.
+func keyOf(nonce []byte) string {
+	sum := sha256.Sum256(nonce)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 // keyTTL adds the clock skew and rounds up: the server keeps whole seconds and
 // rounds down.
 func keyTTL(ttl time.Duration) time.Duration {
 	return (ttl + limits.ClockSkew + time.Second - 1).Truncate(time.Second)
+}
+
+// retireEvery is the time between two looks whether a bucket is empty.
+const retireEvery = 30 * time.Second
+
+// schedule has the bucket looked at again after d. The caller holds mu.
+func (s *Spender) schedule(d time.Duration) {
+	if !s.o.Exclusive || s.closed {
+		return
+	}
+	if s.retire != nil {
+		s.retire.Stop() // one at a time
+	}
+	s.retire = time.AfterFunc(d, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+		defer cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.closed {
+			s.sweep(ctx)
+		}
+	})
+}
+
+// sweep removes a bucket without keys, or schedules the next look. The caller
+// holds mu for writing, so that no key comes in between.
+func (s *Spender) sweep(ctx context.Context) {
+	if s.kv != nil {
+		st, err := s.kv.Status(ctx)
+		if err != nil || st.Values() > 0 {
+			s.schedule(retireEvery)
+			return
+		}
+	}
+	s.kv, s.doubt = nil, true
+	if s.remove(ctx) != nil {
+		s.schedule(retireEvery)
+	}
+}
+
+// remove deletes the bucket. While nobody knows whether that was done, no key
+// may be created: the removal could come after it. The caller holds mu.
+func (s *Spender) remove(ctx context.Context) error {
+	if err := s.js.DeleteKeyValue(ctx, s.o.Bucket); err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return fmt.Errorf("fabric: spender: bucket %s: %w", s.o.Bucket, err)
+	}
+	s.doubt = false
+	return nil
+}
+
+// Close ends the looking after an exclusive bucket. What is in it stays.
+func (s *Spender) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.retire != nil {
+		s.retire.Stop()
+	}
 }

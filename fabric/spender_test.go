@@ -158,3 +158,93 @@ func TestUnfitBucketIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func buckets(t *testing.T, s *Spender) int {
+	t.Helper()
+	n := 0
+	for range s.js.KeyValueStoreNames(t.Context()).Name() {
+		n++
+	}
+	return n
+}
+
+// An exclusive bucket exists only while it has a key: the clock that a NATS
+// server keeps for a stream is all that an idle service would do.
+func TestExclusiveBucketGoesWhenEmpty(t *testing.T) {
+	b := newBusOn(t, newServer(t, embed.Options{JetStream: true, StoreDir: t.TempDir()}))
+	s := spenderOn(t, b, SpenderOptions{File: true, Exclusive: true})
+	t.Cleanup(s.Close)
+	if n := buckets(t, s); n != 0 {
+		t.Fatalf("%d buckets before the first nonce", n)
+	}
+	nonce := bytes.Repeat([]byte{3}, 16)
+	var won atomic.Int64
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			if err := s.Spend(context.Background(), nonce, time.Minute); err == nil {
+				won.Add(1)
+			} else if !errors.Is(err, ErrSpent) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Fatalf("%d won", won.Load())
+	}
+	look := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sweep(t.Context())
+	}
+	look()
+	if err := s.Spend(t.Context(), nonce, time.Minute); !errors.Is(err, ErrSpent) || buckets(t, s) != 1 {
+		t.Fatalf("a bucket with a key in it was removed: %v", err)
+	}
+	// Stands for the expiry of the key; another one really expires.
+	stream, err := s.js.Stream(t.Context(), "KV_"+DefaultSpentBucket)
+	if err == nil {
+		err = stream.Purge(t.Context())
+	}
+	if err == nil {
+		_, err = s.kv.Create(t.Context(), keyOf(nonce), nil, jetstream.KeyTTL(time.Second))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the bucket is removed", func() bool { look(); return buckets(t, s) == 0 })
+	if err := s.Spend(t.Context(), nonce, time.Minute); err != nil {
+		t.Errorf("after the key expired: %v", err)
+	}
+	again := spenderOn(t, b, SpenderOptions{File: true, Exclusive: true})
+	t.Cleanup(again.Close)
+	if err := again.Spend(t.Context(), nonce, time.Minute); !errors.Is(err, ErrSpent) {
+		t.Errorf("a bucket that was there at the start: %v", err)
+	}
+}
+
+// While it is not known whether the bucket was removed no nonce is accepted.
+func TestSpenderInDoubtAcceptsNothing(t *testing.T) {
+	srv := newServer(t, embed.Options{JetStream: true, StoreDir: t.TempDir()})
+	s := spenderOn(t, newBusOn(t, srv), SpenderOptions{File: true, Exclusive: true})
+	t.Cleanup(s.Close)
+	s.mu.Lock()
+	s.doubt = true
+	s.mu.Unlock()
+	short, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Spend(short, make([]byte, 16), time.Minute); err == nil || errors.Is(err, ErrSpent) || s.kv != nil {
+		t.Errorf("spent without a store: %v", err)
+	}
+	if err := s.Spend(t.Context(), make([]byte, 16), time.Minute); err != nil || s.doubt {
+		t.Errorf("the doubt is not cleared: %v", err)
+	}
+	s.Close()
+	s.mu.Lock()
+	s.kv = nil
+	s.mu.Unlock()
+	if err := s.Spend(t.Context(), make([]byte, 16), time.Minute); err == nil {
+		t.Error("a closed spender made a new bucket")
+	}
+}

@@ -282,10 +282,14 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 		LeadKeys: attesterKeys{s.attesters}, Clock: time.Now, Rand: rand.Reader, Limits: evidenceLimits(s.config), Budget: s.config.Budget,
 	}
 	if !r.oneShot && s.config.Fabric.Nonces == "jetstream" {
-		sp, err := s.bus.Spender(ctx, fabric.SpenderOptions{File: true, TTL: limits.Session + limits.ClockSkew})
+		sp, err := s.bus.Spender(ctx, fabric.SpenderOptions{
+			File: true, TTL: limits.Session + limits.ClockSkew,
+			Exclusive: s.config.Fabric.Mode == "embedded", // nobody else reaches a server in this process
+		})
 		if err != nil {
 			return fmt.Errorf("used nonces cannot be remembered (fabric.nonces: jetstream): %w", err)
 		}
+		s.stop = append(s.stop, func(context.Context) error { sp.Close(); return nil })
 		o.Spender = spender{sp}
 	}
 	s.lead, err = orchestrator.New(o)
