@@ -146,8 +146,8 @@ func (s *scanner) comma() {
 	}
 }
 
-func (s *scanner) text() (string, error) {
-	start, escaped := s.i, false
+// quoted moves behind a text and reports whether it has escapes.
+func (s *scanner) quoted() (escaped bool) {
 	for s.i++; s.i < len(s.b) && s.b[s.i] != '"'; s.i++ {
 		if s.b[s.i] == '\\' {
 			escaped = true
@@ -155,6 +155,12 @@ func (s *scanner) text() (string, error) {
 		}
 	}
 	s.i = min(s.i+1, len(s.b))
+	return escaped
+}
+
+func (s *scanner) text() (string, error) {
+	start := s.i
+	escaped := s.quoted()
 	raw := s.b[start:s.i]
 	if !escaped {
 		return string(raw[1 : len(raw)-1]), nil

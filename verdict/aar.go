@@ -57,8 +57,8 @@ type absentClaims struct {
 	Reasons []Reason `json:"assize.reasons"`
 }
 
-// SignResult makes the signed aggregated result (AAR) and sets r.Token and
-// r.KID. The token is an EAR of profile ProfileP23 with one submod per
+// SignResult makes the signed aggregated result (AAR), sets r.Token to it and
+// r.KID to the signer, and returns r.Token. The token is an EAR of profile ProfileP23 with one submod per
 // component, a submod "composite" with the outcome, and every partial result as
 // it was signed under "ear.assize.partials" (decision D-18). lifetime sets exp;
 // zero means five minutes.
@@ -88,7 +88,7 @@ func SignResult(s *trust.Signer, r *Result, lifetime time.Duration) ([]byte, err
 	if len(token) > limits.AggregateResult {
 		return nil, fmt.Errorf("verdict: aggregated result of %d bytes, at most %d", len(token), limits.AggregateResult)
 	}
-	r.Token, r.KID = slices.Clone(token), s.KID()
+	r.Token, r.KID = token, s.KID()
 	return token, nil
 }
 
@@ -199,23 +199,93 @@ func (r *Result) claims(lifetime time.Duration) ([]byte, error) {
 		Topology: r.Topology, Plan: hexDigest(r.PlanDigest), Composite: hexDigest(r.Composite),
 		Session: r.Session, VerificationTime: formatTime(r.VerificationTime),
 	}
-	submods := make(map[string]any, len(r.Components)+1)
-	partials := make(map[string]string, len(r.Components))
 	for _, c := range r.Components {
-		label := string(c.Label)
-		statement.Components[label] = c.statement()
-		submods[label] = c.submod()
-		if !c.Partial.IsZero() {
-			partials[label] = string(c.Partial.token)
+		statement.Components[string(c.Label)] = c.statement()
+	}
+	head, err := json.Marshal(earClaims{
+		Profile: ProfileP23, IssuedAt: r.Time.Unix(), Expires: r.Time.Add(lifetime).Unix(),
+		Verifier: r.Verifier, Nonce: encodeNonce(r.Nonce),
+	})
+	if err != nil {
+		return nil, err
+	}
+	composite, err := json.Marshal(submodClaims{
+		Status: r.Outcome.Tier, Vector: r.Outcome.Vector.members(true), Policy: statement,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.join(head, composite)
+}
+
+// join writes the members that grow with the components behind those of head.
+// What the verifiers signed is copied as they wrote it and not encoded again.
+func (r *Result) join(head, composite []byte) ([]byte, error) {
+	out := make([]byte, 0, r.size(head, composite))
+	out = append(out, head[:len(head)-1]...)
+	out = append(out, `,"submods":{"composite":`...)
+	out = append(out, composite...)
+	for _, c := range r.Components {
+		out = appendName(append(out, ','), string(c.Label))
+		var err error
+		if out, err = c.appendSubmod(out); err != nil {
+			return nil, err
 		}
 	}
-	submods[compositeLabel] = submodClaims{
-		Status: r.Outcome.Tier, Vector: r.Outcome.Vector.members(true), Policy: statement,
+	out = append(out, '}')
+	open := `,"ear.assize.partials":{`
+	for _, c := range r.Components {
+		if c.Partial.IsZero() {
+			continue
+		}
+		out = appendName(append(out, open...), string(c.Label))
+		out = append(out, '"')
+		out = append(out, c.Partial.token...) // base64url and dots
+		out = append(out, '"')
+		open = ","
 	}
-	return json.Marshal(earClaims{
-		Profile: ProfileP23, IssuedAt: r.Time.Unix(), Expires: r.Time.Add(lifetime).Unix(),
-		Verifier: r.Verifier, Nonce: encodeNonce(r.Nonce), Submods: submods, Partials: partials,
-	})
+	if open == "," {
+		out = append(out, '}')
+	}
+	return append(out, '}'), nil
+}
+
+// size is about how many bytes join writes.
+func (r *Result) size(head, composite []byte) int {
+	n := len(head) + len(composite) + 256
+	for _, c := range r.Components {
+		n += 2*len(c.Partial.token) + 512
+	}
+	return n
+}
+
+func appendName(out []byte, name string) []byte {
+	raw, err := json.Marshal(name)
+	if err != nil { // a text always has a form
+		raw = []byte(`""`)
+	}
+	return append(append(out, raw...), ':')
+}
+
+// appendSubmod writes the flat copy of a component (see submod).
+func (c Component) appendSubmod(out []byte) ([]byte, error) {
+	if c.Partial.IsZero() {
+		raw, err := json.Marshal(c.submod())
+		return append(out, raw...), err
+	}
+	out = append(out, '{')
+	for i, m := range c.Partial.members {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = appendName(out, m.Name)
+		if m.Name == claimStatus {
+			out = append(append(append(out, '"'), c.Tier().String()...), '"')
+			continue
+		}
+		out = append(out, m.Raw...)
+	}
+	return append(out, '}'), nil
 }
 
 func (c Component) statement() componentStatement {

@@ -44,13 +44,12 @@ type Identity struct {
 
 // earClaims is the top level of a result.
 type earClaims struct {
-	Profile  string            `json:"eat_profile"`
-	IssuedAt int64             `json:"iat"`
-	Expires  int64             `json:"exp,omitempty"`
-	Verifier Identity          `json:"ear.verifier-id"`
-	Nonce    string            `json:"eat_nonce,omitempty"`
-	Submods  map[string]any    `json:"submods"`
-	Partials map[string]string `json:"ear.assize.partials,omitempty"`
+	Profile  string         `json:"eat_profile"`
+	IssuedAt int64          `json:"iat"`
+	Expires  int64          `json:"exp,omitempty"`
+	Verifier Identity       `json:"ear.verifier-id"`
+	Nonce    string         `json:"eat_nonce,omitempty"`
+	Submods  map[string]any `json:"submods,omitempty"`
 }
 
 // submodClaims is one appraisal inside a result.
@@ -184,6 +183,7 @@ func (o object) seconds(name string) (time.Time, error) {
 
 // resultHead is the part that partial and aggregated results have in common.
 type resultHead struct {
+	raw      []byte
 	claims   object
 	verifier Identity
 	issued   time.Time
@@ -201,7 +201,7 @@ func parseResult(raw []byte) (resultHead, error) {
 	if err != nil {
 		return h, err
 	}
-	h.claims = claims
+	h.raw, h.claims = raw, claims
 	if p, err := h.claims.text(claimProfile); err != nil || p != ProfileP23 {
 		return h, fmt.Errorf("%s is not %q", claimProfile, ProfileP23)
 	}

@@ -127,6 +127,9 @@ func (p *Partial) read(h resultHead, want Expect) error {
 	if p.submod, err = h.submods.object(string(want.Label)); err != nil {
 		return refuse(ReasonBadPAR, "submod %v", err)
 	}
+	if p.members, err = trust.Members(h.raw, claimSubmods, string(want.Label)); err != nil {
+		return refuse(ReasonBadPAR, "submod %v", err)
+	}
 	policy, err := p.submod.object(claimPolicy)
 	if err != nil {
 		return refuse(ReasonBadPAR, "%v", err)

@@ -147,7 +147,8 @@ func formatTime(t time.Time) string {
 // only VerifyPartial (and VerifyResult, through it) makes another one.
 type Partial struct {
 	token     []byte
-	submod    object // as signed
+	submod    object         // as signed
+	members   []trust.Member // the same, as it was written
 	label     evidence.Path
 	scheme    string
 	mediaType string
