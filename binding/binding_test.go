@@ -20,6 +20,11 @@ var nonce = []byte("0123456789abcdef0123456789abcdef")
 // part makes a component with a verified result: class, freshness, devices.
 func part(t *testing.T, label, class, rule string, f verdict.Freshness, devices ...string) verdict.Component {
 	t.Helper()
+	return partWith(t, label, class, rule, f, func(a *verdict.Appraisal) { a.Facts.Device = devices })
+}
+
+func partWith(t *testing.T, label, class, rule string, f verdict.Freshness, change func(*verdict.Appraisal)) verdict.Component {
+	t.Helper()
 	s, err := trust.GenerateSigner("EdDSA", rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -36,11 +41,12 @@ func part(t *testing.T, label, class, rule string, f verdict.Freshness, devices 
 	if f != verdict.FreshnessNotEstablished {
 		c.Nonce = nonce
 	}
-	a := verdict.Appraisal{Freshness: f, Facts: verdict.Facts{Device: devices}}
+	a := verdict.Appraisal{Freshness: f}
 	a.Vector[verdict.Hardware] = verdict.ClaimApproved
 	if f == verdict.FreshnessFresh {
 		a.NonceSeen = nonce
 	}
+	change(&a)
 	token, err := verdict.SignPartial(s, verdict.Issue{
 		Verifier: verdict.Identity{Developer: "d", Build: "b"}, Label: c.Label, Scheme: "s", MediaType: "a/b",
 		Request: c.Request, Nonce: c.Nonce, NonceRule: rule, Evidence: c.Evidence, IssuedAt: now, Expires: now.Add(time.Minute),

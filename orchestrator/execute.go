@@ -38,7 +38,7 @@ func (o *Orchestrator) plan(ctx context.Context, tree *evidence.Tree, r Request)
 	}
 	plan, err := topologies.New(o.expression(r), topologies.Input{
 		Components: parts, Nonce: r.Nonce, Given: r.Given, Optional: r.Optional,
-		Adjust: adjustment(tree), Route: o.o.Route,
+		Adjust: adjustment(tree), Commit: commitment(tree), Route: o.o.Route,
 	})
 	switch {
 	case errors.Is(err, topologies.ErrLabel):
@@ -121,6 +121,14 @@ func routeReason(err error) *verdict.Reason {
 		return &verdict.Reason{Code: verdict.ReasonMalformed, Detail: err.Error()}
 	}
 	return &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: err.Error()}
+}
+
+// commitment is what a composite says of itself that its CPU TEE commits to.
+func commitment(tree *evidence.Tree) *evidence.Commitment {
+	if !tree.Commits() {
+		return nil
+	}
+	return &evidence.Commitment{Leaves: tree.LeafDigests(), Signer: tree.LeadSigner()}
 }
 
 func adjustment(tree *evidence.Tree) *topologies.Adjustment {
@@ -286,6 +294,9 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 		Verifier: o.o.Identity, Time: o.o.Clock(), VerificationTime: c.request.Time,
 		Session: c.session, Topology: c.plan.Topology, PlanDigest: c.plan.Digest(),
 		Nonce: c.request.Nonce, Composite: c.tree.Digest(), Components: c.parts,
+	}
+	if slices.ContainsFunc(c.parts, func(p verdict.Component) bool { return p.NonceRule == topologies.RuleCommitment }) {
+		res.Commitment = commitment(c.tree)
 	}
 	res.Bindings, res.Caps = judge(res)
 	res.Caps = append(res.Caps, foreignSession(c.tree, res.Nonce)...)

@@ -82,9 +82,18 @@ func (s spent) Spend(_ context.Context, nonce []byte, _ time.Duration) error {
 	return nil
 }
 
+func testSchemes() []verifiers.Scheme {
+	return []verifiers.Scheme{testScheme("cpu", verifiers.ClassCPU), testScheme("dev", verifiers.ClassDevice)}
+}
+
 func newWorld(t testing.TB, change func(*Options)) *world {
 	t.Helper()
-	set, err := verifiers.NewSet(testScheme("cpu", verifiers.ClassCPU), testScheme("dev", verifiers.ClassDevice))
+	return newWorldOf(t, change, testSchemes()...)
+}
+
+func newWorldOf(t testing.TB, change func(*Options), schemes ...verifiers.Scheme) *world {
+	t.Helper()
+	set, err := verifiers.NewSet(schemes...)
 	check(t, err)
 	signers := map[string]*trust.Signer{}
 	var keys []trust.Key

@@ -4,7 +4,9 @@ package orchestrator
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/assize/assize/evidence"
@@ -68,12 +70,39 @@ func RecheckNonces(r *verdict.Result) error {
 		if c.NonceRule == "" || c.NonceRule == topologies.RuleGiven {
 			continue
 		}
-		want, err := topologies.DeriveNonce(c.NonceRule, r.Nonce)
+		want, err := rederive(r, c)
 		if err != nil || !sameNonce(want, c.Nonce) {
 			return fmt.Errorf("orchestrator: %s was asked with a challenge that does not follow from the session nonce by rule %q", c.Label, c.NonceRule)
 		}
 	}
 	return nil
+}
+
+// rederive repeats a derivation. A commitment covers every component that the
+// verdict speaks about, or it would not be one.
+func rederive(r *verdict.Result, c verdict.Component) ([]byte, error) {
+	if c.NonceRule != topologies.RuleCommitment {
+		return topologies.DeriveNonce(c.NonceRule, r.Nonce)
+	}
+	if r.Commitment == nil {
+		return nil, errors.New("orchestrator: the verdict does not say what the commitment is to")
+	}
+	for _, p := range r.Components {
+		if p.Evidence != ([sha256.Size]byte{}) && !covered(r.Commitment, p.Label) {
+			return nil, fmt.Errorf("orchestrator: the commitment of %s does not cover %s", c.Label, p.Label)
+		}
+	}
+	return topologies.DeriveCommitment(*r.Commitment, r.Nonce, c.Label)
+}
+
+// covered: the component is a leaf, or one device of a leaf.
+func covered(c *evidence.Commitment, label evidence.Path) bool {
+	for path := range c.Leaves {
+		if path != "" && label.Under(path) {
+			return true
+		}
+	}
+	return false
 }
 
 // RecheckTopology holds a verdict to what the relying party itself demands to be
@@ -114,6 +143,11 @@ func RecheckTopology(r *verdict.Result, want topologies.Expr) error {
 func RecheckEvidence(r *verdict.Result, schemes *verifiers.Set, tree *evidence.Tree) error {
 	if tree.Digest() != r.Composite {
 		return fmt.Errorf("orchestrator: the evidence (sha-256 %x) is not what the verdict is about (%x)", tree.Digest(), r.Composite)
+	}
+	if r.Commitment != nil {
+		if c := commitment(tree); c == nil || !maps.Equal(c.Leaves, r.Commitment.Leaves) {
+			return errors.New("orchestrator: the commitment in the verdict is to other leaves than those in the evidence")
+		}
 	}
 	parts, err := Components(schemes, tree, limits.Default().Leaves)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/assize/assize/evidence"
 )
 
 // Names of nonce rules. A rule says how the challenge in one component's
@@ -20,7 +22,29 @@ const (
 	// the XOF over the raw session nonce, as ratsd does it.
 	RuleShake256 = "shake256"
 	RuleShake128 = "shake128"
+	// RuleCommitment: a commitment of the CPU TEE to the session nonce and to
+	// every other leaf (decision D-28).
+	RuleCommitment = evidence.CommitmentRule
 )
+
+// DeriveCommitment is the challenge that the CPU TEE at a leaf must have
+// answered: c is about the whole composite, and a leaf does not commit to itself.
+func DeriveCommitment(c evidence.Commitment, session []byte, cpu evidence.Path) ([]byte, error) {
+	if len(session) == 0 {
+		return nil, fmt.Errorf("topologies: no session nonce to apply rule %q to", RuleCommitment)
+	}
+	rest := make(map[evidence.Path]evidence.LeafDigest, len(c.Leaves))
+	for path, digest := range c.Leaves {
+		if path != cpu {
+			rest[path] = digest
+		}
+	}
+	sum, err := evidence.Commitment{Nonce: session, Leaves: rest, Signer: c.Signer}.Sum()
+	if err != nil {
+		return nil, err
+	}
+	return sum[:], nil
+}
 
 // DeriveNonce applies a named rule to the session nonce. RuleGiven derives
 // nothing and is an error here.

@@ -38,6 +38,10 @@ type Input struct {
 	// Nonce is the session nonce, nil when none was given.
 	Nonce  []byte
 	Adjust *Adjustment
+	// Commit is set where the composite says that its CPU TEE commits to the
+	// rest of it: the digests of all leaves, and who signed the whole. Its Nonce
+	// is not looked at.
+	Commit *evidence.Commitment
 	// Given holds challenges that the caller named per label path; a path
 	// covers everything below it, the longest wins.
 	Given map[evidence.Path][]byte
@@ -233,14 +237,30 @@ func (s *scope) nonce(st *Step, c Component) {
 	if s.in.Nonce == nil || c.Scheme == "" {
 		return
 	}
-	rule, err := s.in.Adjust.rule(string(c.Leaf), c.NonceSize, len(s.in.Nonce))
-	if err == nil {
-		st.NonceRule = rule
-		st.Nonce, err = DeriveNonce(rule, s.in.Nonce)
+	var err error
+	if s.in.Commit != nil && c.Class == verifiers.ClassCPU {
+		st.NonceRule = RuleCommitment
+		st.Nonce, err = s.commitment(c)
+	} else if st.NonceRule, err = s.in.Adjust.rule(string(c.Leaf), c.NonceSize, len(s.in.Nonce)); err == nil {
+		st.Nonce, err = DeriveNonce(st.NonceRule, s.in.Nonce)
 	}
 	if err != nil {
+		st.NonceRule = ""
 		st.Reason = &verdict.Reason{Code: verdict.ReasonNonceMismatch, Detail: err.Error()}
 	}
+}
+
+// commitment is what the report data of the only CPU TEE has to be.
+func (s *scope) commitment(c Component) ([]byte, error) {
+	for _, other := range s.in.Components {
+		if other.Class == verifiers.ClassCPU && other.Label != c.Label {
+			return nil, fmt.Errorf("the composite says that one CPU TEE commits to the rest of it, and has two: %s and %s", c.Label, other.Label)
+		}
+	}
+	if c.NonceSize != evidence.CommitmentSize {
+		return nil, fmt.Errorf("the evidence of %s carries %d bytes, a commitment has %d", c.Label, c.NonceSize, evidence.CommitmentSize)
+	}
+	return DeriveCommitment(*s.in.Commit, s.in.Nonce, c.Leaf)
 }
 
 func (s *scope) given(label evidence.Path) ([]byte, bool) {

@@ -35,6 +35,8 @@ type compositeClaims struct {
 	Composite        string                        `json:"assize.composite-sha256,omitempty"`
 	Session          string                        `json:"assize.session,omitempty"`
 	VerificationTime string                        `json:"assize.verification-time,omitempty"`
+	Leaves           map[evidence.Path]string      `json:"assize.leaves-sha384,omitempty"`
+	LeadSigner       string                        `json:"assize.lead-signer,omitempty"`
 }
 
 // componentStatement is what the lead asked for one component.
@@ -201,6 +203,13 @@ func (r *Result) claims(lifetime time.Duration) ([]byte, error) {
 	}
 	for _, c := range r.Components {
 		statement.Components[string(c.Label)] = c.statement()
+	}
+	if r.Commitment != nil {
+		statement.LeadSigner = r.Commitment.Signer
+		statement.Leaves = make(map[evidence.Path]string, len(r.Commitment.Leaves))
+		for path, digest := range r.Commitment.Leaves {
+			statement.Leaves[path] = hex.EncodeToString(digest[:])
+		}
 	}
 	head, err := json.Marshal(earClaims{
 		Profile: ProfileP23, IssuedAt: r.Time.Unix(), Expires: r.Time.Add(lifetime).Unix(),

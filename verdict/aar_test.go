@@ -15,6 +15,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/veraison/ear"
 
+	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/schemas"
 	"github.com/assize/assize/trust"
 )
@@ -45,8 +46,9 @@ func (l *lab) machine(tb testing.TB, gpus int) *Result {
 		Verifier: Identity{Developer: "https://example.com", Build: "lead 1.0"},
 		Time:     testTime.Add(12 * time.Second), Session: "s-1", Topology: "lead(cpu, gpu/*)",
 		PlanDigest: sha256.Sum256([]byte("plan")), Nonce: testNonce, Composite: sha256.Sum256([]byte("ce")),
-		Bindings: []Binding{{From: "gpu/0", To: "cpu", Kind: "report-data-digest", Strength: "strong", Status: "bound", Origin: "application"}},
-		Caps:     []Cap{{Tier: TierAffirming, Reason: Reason{Code: ReasonApplicationBound, Detail: "gpu/0 to cpu"}}},
+		Commitment: &evidence.Commitment{Leaves: map[evidence.Path]evidence.LeafDigest{"gpu": {1}, "cpu": {2}}, Signer: "signer"},
+		Bindings:   []Binding{{From: "gpu/0", To: "cpu", Kind: "report-data-digest", Strength: "strong", Status: "bound", Origin: "application"}},
+		Caps:       []Cap{{Tier: TierAffirming, Reason: Reason{Code: ReasonApplicationBound, Detail: "gpu/0 to cpu"}}},
 	}
 	for n := range gpus {
 		r.Components = append(r.Components, l.component(tb, fmt.Sprint("gpu/", n), "nvidia-gpu", testAppraisal()))

@@ -167,6 +167,9 @@ func (v *aggregate) describe(r *Result, composite object) error {
 	if r.Composite, err = v.policy.optionalDigest("assize.composite-sha256"); err != nil {
 		return err
 	}
+	if r.Commitment, err = v.policy.commitment(); err != nil {
+		return err
+	}
 	r.VerificationTime, err = v.policy.time("assize.verification-time")
 	v.verified = r.VerificationTime
 	return err
@@ -362,4 +365,33 @@ func decodeNonce(s string) ([]byte, error) {
 		return nil, errors.New("nonce is not base64url with padding")
 	}
 	return b, checkNonce(b)
+}
+
+// commitment reads what the CPU TEE had to commit to, nil where it had not.
+func (o object) commitment() (*evidence.Commitment, error) {
+	const leaves, signer = "assize.leaves-sha384", "assize.lead-signer"
+	by, err := o.optionalText(signer)
+	if _, ok := o[leaves]; !ok || err != nil {
+		if by != "" && err == nil {
+			err = fmt.Errorf("%s without %s", signer, leaves)
+		}
+		return nil, err
+	}
+	m, err := o.object(leaves)
+	if err != nil {
+		return nil, err
+	}
+	c := &evidence.Commitment{Signer: by, Leaves: make(map[evidence.Path]evidence.LeafDigest, len(m))}
+	for path := range m {
+		text, err := m.text(path)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := hexBytes(path, text)
+		if err != nil || len(raw) != len(evidence.LeafDigest{}) {
+			return nil, fmt.Errorf("%s: %q is no SHA-384", leaves, path)
+		}
+		c.Leaves[evidence.Path(path)] = evidence.LeafDigest(raw)
+	}
+	return c, nil
 }

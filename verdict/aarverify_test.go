@@ -39,6 +39,10 @@ func TestResultForgeries(t *testing.T) {
 	}{
 		{"unchanged", "", "", func(c obj) {}},
 		{"unknown claims", "", "", func(c obj) { c["x"], policy(c)["y"], statement(c, "cpu")["z"] = 1, 2, 3 }},
+		{"a signer of no leaves", ReasonBadAAR, "", func(c obj) { delete(policy(c), "assize.leaves-sha384") }},
+		{"leaves that are a list", ReasonBadAAR, "", func(c obj) { policy(c)["assize.leaves-sha384"] = []any{} }},
+		{"a short leaf digest", ReasonBadAAR, "", func(c obj) { policy(c)["assize.leaves-sha384"] = obj{"gpu": "00"} }},
+		{"a leaf digest that is no text", ReasonBadAAR, "", func(c obj) { policy(c)["assize.leaves-sha384"] = obj{"gpu": 1} }},
 		{"lower status", "", "", func(c obj) { subs(c)[compositeLabel].(obj)[claimStatus] = "contraindicated" }},
 		{"an affirming result for a bad device", "lying-aar", "gpu/9", func(c obj) { parts(c)["gpu/9"] = string(good2) }},
 		{"better composite", ReasonLyingAAR, "", func(c obj) { subs(c)[compositeLabel].(obj)[claimStatus] = "affirming" }},

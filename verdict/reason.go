@@ -76,6 +76,7 @@ const (
 	ReasonPolicy            = "policy"
 	ReasonPolicyError       = "policy-error"
 	ReasonUnsignedLead      = "unsigned-lead"
+	ReasonExtraRoots        = "extra-roots"
 )
 
 // ReasonCeiling is the best tier that a component can have when the lead
@@ -84,7 +85,7 @@ const (
 // here lowers to warning.
 func ReasonCeiling(code string) Tier {
 	switch code {
-	case ReasonTimeOverridden, ReasonAsSubmitted, ReasonLateResult, ReasonApplicationBound:
+	case ReasonTimeOverridden, ReasonAsSubmitted, ReasonLateResult, ReasonApplicationBound, ReasonExtraRoots:
 		return TierAffirming
 	case ReasonNoVerifier, ReasonUnreachable, ReasonTimeout, ReasonBusy, ReasonRefused,
 		ReasonMalfunction, ReasonCancelled, ReasonBadPAR, ReasonBadPARSignature,

@@ -48,6 +48,10 @@ type Result struct {
 	Nonce []byte
 	// Composite is the SHA-256 of the composite evidence as received.
 	Composite [32]byte
+	// Commitment is what the CPU TEE had to commit to where it was asked by
+	// evidence.CommitmentRule: digests of all leaves of the composite and the
+	// signer of the whole. Its Nonce is not used. Nil otherwise.
+	Commitment *evidence.Commitment
 	// Components are in the order of their labels, each label once.
 	Components []Component
 	Caps       []Cap
