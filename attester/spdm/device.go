@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spdm
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/assize/assize/attester/pki"
+)
+
+// ErrNonce says that a nonce is not 32 bytes long, the length of an SPDM
+// requester nonce.
+var ErrNonce = errors.New("spdm: nonce must be 32 bytes")
+
+// Contexts of the signatures (DSP0274, from 1.2).
+const (
+	contextMeasurements = "responder-measurements signing"
+	contextChallenge    = "responder-challenge_auth signing"
+)
+
+// Device is one simulated device. It is immutable and safe for concurrent use.
+type Device struct {
+	o           Options
+	serial      string
+	authorities authorities
+	leaves      map[uint8]*pki.Authority
+	chains      map[uint8][]byte
+	key         *ecdsa.PrivateKey
+	nonceKey    []byte
+	mode        cbor.EncMode
+
+	vca       []byte
+	exchanges []byte // B: digests and certificates
+	digestRsp []byte
+	honest    []block
+	count     int    // blocks in record
+	record    []byte // as reported, with faults
+	log       []byte // measurement extension log, 1.3 only
+
+	ranges     []Range
+	report     []byte // as the TSM saw it; nil without a TSM
+	presented  []byte // as the evidence carries it
+	deviceInfo []byte // TDX Connect only
+}
+
+// New makes a device: all keys, certificates and messages that no nonce
+// changes. The error is ErrOptions for contradictory options.
+func New(o Options) (*Device, error) {
+	o, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{o: o, serial: serialNumber(o), nonceKey: o.Device.Sub("spdm", "responder nonce").Bytes(32)}
+	if d.mode, err = encoder(); err != nil {
+		return nil, fmt.Errorf("spdm: %w", err)
+	}
+	if err := d.certify(); err != nil {
+		return nil, err
+	}
+	d.vca = vca(o)
+	d.digestRsp = digests(o, d.chains)
+	d.exchanges = certificateExchanges(o, d.chains, d.digestRsp)
+	if o.Version >= Version13 {
+		d.log = eventLog(o)
+	}
+	d.honest = honestBlocks(o, d.log)
+	d.count, d.record = len(d.honest), record(reportedBlocks(o, d.honest))
+	return d, d.assign()
+}
+
+// certify makes the authorities and one chain per slot.
+func (d *Device) certify() (err error) {
+	if d.authorities, err = newAuthorities(d.o, d.serial); err != nil {
+		return err
+	}
+	d.leaves, d.chains = map[uint8]*pki.Authority{}, map[uint8][]byte{}
+	for _, slot := range d.o.Slots {
+		if d.leaves[slot], err = leaf(d.o, d.authorities, slot, d.serial); err != nil {
+			return err
+		}
+		certs := []*x509.Certificate{d.authorities.root.Cert, d.authorities.intermediate.Cert}
+		if d.authorities.device != nil {
+			certs = append(certs, d.authorities.device.Cert)
+		}
+		if d.chains[slot], err = chainStructure(d.o.Suite.hash(), append(certs, d.leaves[slot].Cert)); err != nil {
+			return err
+		}
+	}
+	d.key, err = signer(d.o, d.leaves[d.o.Slot])
+	return err
+}
+
+// assign makes what TDISP adds.
+func (d *Device) assign() (err error) {
+	if d.o.TSM == "" {
+		return nil
+	}
+	if d.ranges = d.o.Ranges; d.ranges == nil {
+		d.ranges = defaultRanges()
+	}
+	seed := d.o.Device.Sub("spdm", "mmio")
+	d.report = interfaceReport(d.ranges, reportingBase(seed))
+	d.presented = d.report
+	if d.o.ReportSwapped {
+		d.presented = interfaceReport(d.ranges, reportingBase(seed.Sub("twin")))
+	}
+	if d.o.TSM == TSMTDX {
+		d.deviceInfo, err = deviceInfoData(d.o, d.chains, d.record)
+	}
+	return err
+}
+
+// Evidence answers the nonce (32 bytes, used in both requests) and returns the
+// container. The same nonce gives the same bytes. The error is ErrNonce for
+// another length.
+func (d *Device) Evidence(nonce []byte) ([]byte, error) {
+	if len(nonce) != nonceSize {
+		return nil, fmt.Errorf("%w, not %d", ErrNonce, len(nonce))
+	}
+	transcript, err := d.measurements(nonce)
+	if err != nil {
+		return nil, err
+	}
+	c := Container{
+		Profile: Profile, Name: d.o.Name, Nonce: nonce, VCA: d.vca, Chains: map[uint64][]byte{},
+		Measurements: transcript, Report: d.presented, TSM: d.tsmInfo(transcript), Digests: d.digestRsp, MEL: d.log,
+	}
+	if c.Name == "" {
+		c.Name = "spdm:" + d.Identity()
+	}
+	for slot, chain := range d.chains {
+		c.Chains[uint64(slot)] = chain
+	}
+	if !d.o.NoChallenge {
+		if c.Challenge, err = d.challenge(nonce); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := d.mode.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("spdm: %w", err)
+	}
+	return raw, nil
+}
+
+// measurements is GET_MEASUREMENTS (signature requested, all blocks) and the
+// signed MEASUREMENTS.
+func (d *Device) measurements(nonce []byte) ([]byte, error) {
+	v := byte(d.o.Version)
+	out := append(make([]byte, 0, 1024), v, codeGetMeasurements, 1, 0xff)
+	out = append(append(out, nonce...), d.o.Slot)
+	context := d.requesterContext("measurements", nonce)
+	out = append(out, context...)
+
+	status := d.o.Slot
+	if d.o.Version >= Version12 {
+		status |= 0x20 // no change of content detected
+	}
+	out = append(out, v, codeMeasurements, 0, status, byte(d.count))
+	out = append(out, byte(len(d.record)), byte(len(d.record)>>8), byte(len(d.record)>>16))
+	out = append(out, d.record...)
+	out = append(out, d.derive("measurements nonce", nonce)...)
+	out = append(append(out, opaque(d.o)...), context...)
+	if d.o.Version < Version12 { // the VCA is signed from 1.2 on
+		return d.signed(out, contextMeasurements, out)
+	}
+	return d.signed(out, contextMeasurements, d.vca, out)
+}
+
+// challenge is B, CHALLENGE and the signed CHALLENGE_AUTH.
+func (d *Device) challenge(nonce []byte) ([]byte, error) {
+	v, h := byte(d.o.Version), d.o.Suite.hash()
+	out := append(make([]byte, 0, len(d.exchanges)+512), d.exchanges...)
+	out = append(out, v, codeChallenge, d.o.Slot, summaryAll)
+	context := d.requesterContext("challenge", nonce)
+	out = append(append(out, nonce...), context...)
+
+	out = append(out, v, codeChallengeAuth, d.o.Slot, slotMask(d.o.Slots))
+	out = append(out, sum(h, d.chains[d.o.Slot])...)
+	out = append(out, d.derive("challenge nonce", nonce)...)
+	out = append(out, sum(h, d.record)...)
+	out = append(append(out, opaque(d.o)...), context...)
+	return d.signed(out, contextChallenge, d.vca, out)
+}
+
+// signed appends the signature over transcript to message: over its hash up to
+// 1.1, over the hash of prefix and hash from 1.2 on; r and s in fixed width.
+func (d *Device) signed(message []byte, context string, transcript ...[]byte) ([]byte, error) {
+	h := d.o.Suite.hash()
+	digest := sum(h, transcript...)
+	if d.o.Version >= Version12 {
+		digest = sum(h, signingPrefix(d.o.Version, context), digest)
+	}
+	signature, err := pki.SignFixed(d.key, h, digest)
+	if err != nil {
+		return nil, fmt.Errorf("spdm: %w", err)
+	}
+	return append(message, signature...), nil
+}
+
+// requesterContext is the 8 bytes that SPDM 1.3 adds to both requests and that
+// the responses echo; nothing before 1.3.
+func (d *Device) requesterContext(purpose string, nonce []byte) []byte {
+	if d.o.Version < Version13 {
+		return nil
+	}
+	return d.derive("context "+purpose, nonce)[:8]
+}
+
+// derive stands in for the random numbers of device and requester: 32 bytes
+// from the device's seed and the nonce.
+func (d *Device) derive(purpose string, nonce []byte) []byte {
+	mac := hmac.New(sha256.New, d.nonceKey)
+	mac.Write([]byte(purpose))
+	mac.Write([]byte{0})
+	mac.Write(nonce)
+	return mac.Sum(nil)
+}
+
+// Identity is the DMTF otherName of the device, manufacturer:product:serial.
+func (d *Device) Identity() string { return fmt.Sprintf(otherName, maker, d.o.Product, d.serial) }
+
+// VCA is the six negotiation messages, without padding.
+func (d *Device) VCA() []byte { return bytes.Clone(d.vca) }
+
+// ChainStructure is the certificate chain of a slot as CERTIFICATE transports
+// it: header, root hash, DER from root to leaf. Nil for an empty slot.
+func (d *Device) ChainStructure(slot uint8) []byte { return bytes.Clone(d.chains[slot]) }
