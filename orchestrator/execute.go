@@ -72,14 +72,7 @@ func (o *Orchestrator) components(tree *evidence.Tree) ([]topologies.Component, 
 			out = append(out, c)
 			continue
 		}
-		scheme, mt, err := o.o.Schemes.Route(c.MediaType, c.Evidence)
-		if err != nil {
-			c.Reason = routeReason(err)
-			out = append(out, c)
-			continue
-		}
-		c.MediaType, c.Scheme, c.Class, c.NonceSize = mt, scheme.Name, scheme.Class, scheme.NonceSize
-		out = append(out, split(scheme, c)...)
+		out = append(out, o.split(c)...)
 	}
 	if len(out) > o.o.Limits.Leaves {
 		return nil, fmt.Errorf("%w: more than %d components", ErrRequest, o.o.Limits.Leaves)
@@ -99,19 +92,25 @@ func notEvidence(ind evidence.Indicator) string {
 	return "the record is not marked as evidence alone"
 }
 
-func split(scheme verifiers.Scheme, c topologies.Component) []topologies.Component {
-	parts, err := scheme.Components(c.MediaType, c.Evidence)
+// split routes a leaf, or each of the devices in it.
+func (o *Orchestrator) split(c topologies.Component) []topologies.Component {
+	parts, split, err := o.o.Schemes.Parts(c.MediaType, c.Evidence)
 	if err != nil {
 		c.Reason = routeReason(err)
 		return []topologies.Component{c}
 	}
-	if scheme.Split == nil {
-		return []topologies.Component{c}
-	}
 	out := make([]topologies.Component, len(parts))
-	for i, raw := range parts {
+	for i, p := range parts {
 		out[i] = c
-		out[i].Label, out[i].Evidence = c.Leaf.Index(i), raw
+		out[i].MediaType, out[i].Evidence = p.MediaType, p.Evidence
+		if split {
+			out[i].Label = c.Leaf.Index(i)
+		}
+		if p.Err != nil {
+			out[i].Reason = routeReason(p.Err)
+			continue
+		}
+		out[i].Scheme, out[i].Class, out[i].NonceSize = p.Scheme.Name, p.Scheme.Class, p.Scheme.NonceSize
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/evidence/tsm"
+	"github.com/assize/assize/verifiers/internal/nvidia/container"
 )
 
 // ErrNoVerifier says that no scheme of the set takes a media type.
@@ -91,14 +92,57 @@ func (s *Set) Only(names ...string) (*Set, error) {
 }
 
 // Route finds the scheme for a leaf by media type; the most specific pattern
-// wins. A configfs-TSM report names its provider inside, so its media type is
-// refined with the parameter "provider" first: the refined type is returned.
+// wins. Two types are refined by content first, and only to choose among the
+// schemes that accept them:
+//
+//   - a configfs-TSM report names its provider inside, so its type gets the
+//     parameter "provider", and the refined type is returned;
+//   - NVIDIA's container names the architecture of each device. A pattern with
+//     the parameter "arch" takes devices of that one alone. The type that is
+//     returned stays as it was, because one leaf may hold several.
+//
+// A leaf whose devices belong to several schemes has no one route, see Parts; a
+// device that belongs to none is left to the scheme of the others, whose node
+// does not accept it.
 // Errors wrap ErrNoVerifier or ErrMalformed.
 func (s *Set) Route(mt evidence.MediaType, raw []byte) (Scheme, evidence.MediaType, error) {
+	if !s.byArch(mt) {
+		return s.route(mt, raw)
+	}
+	parts, err := container.Split(raw)
+	if err != nil {
+		return Scheme{}, mt, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	var found Scheme
+	var why error
+	for i, part := range parts {
+		sc, err := s.device(mt, part)
+		switch {
+		case err != nil && why == nil:
+			why = err
+		case err == nil && found.Name != "" && found.Name != sc.Name:
+			return Scheme{}, mt, fmt.Errorf("%w: device %d is for %s, others are for %s", ErrMalformed, i, sc.Name, found.Name)
+		case err == nil:
+			found = sc
+		}
+	}
+	if found.Name == "" {
+		return Scheme{}, mt, why
+	}
+	return found, mt, nil
+}
+
+func (s *Set) route(mt evidence.MediaType, raw []byte) (Scheme, evidence.MediaType, error) {
 	mt, err := refine(mt, raw)
 	if err != nil {
 		return Scheme{}, mt, err
 	}
+	sc, err := s.match(mt)
+	return sc, mt, err
+}
+
+// match finds the scheme with the most specific pattern.
+func (s *Set) match(mt evidence.MediaType) (Scheme, error) {
 	best, level := Scheme{}, -1
 	for _, sc := range s.schemes {
 		for _, p := range sc.Accepts {
@@ -106,7 +150,7 @@ func (s *Set) Route(mt evidence.MediaType, raw []byte) (Scheme, evidence.MediaTy
 				continue
 			}
 			if p.Specificity() == level && best.Name != sc.Name {
-				return Scheme{}, mt, fmt.Errorf("%w: %s is claimed by %s and %s", ErrNoVerifier, mt, best.Name, sc.Name)
+				return Scheme{}, fmt.Errorf("%w: %s is claimed by %s and %s", ErrNoVerifier, mt, best.Name, sc.Name)
 			}
 			if p.Specificity() > level {
 				best, level = sc, p.Specificity()
@@ -114,9 +158,9 @@ func (s *Set) Route(mt evidence.MediaType, raw []byte) (Scheme, evidence.MediaTy
 		}
 	}
 	if level < 0 {
-		return Scheme{}, mt, fmt.Errorf("%w: %s", ErrNoVerifier, mt)
+		return Scheme{}, fmt.Errorf("%w: %s", ErrNoVerifier, mt)
 	}
-	return best, mt, nil
+	return best, nil
 }
 
 func refine(mt evidence.MediaType, raw []byte) (evidence.MediaType, error) {
@@ -127,10 +171,80 @@ func refine(mt evidence.MediaType, raw []byte) (evidence.MediaType, error) {
 	if err != nil {
 		return mt, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if said, ok := mt.Params["provider"]; ok && said != r.Provider {
-		return mt, fmt.Errorf("%w: the media type says provider %q, the report %q", ErrMalformed, said, r.Provider)
+	return agree(mt, "provider", r.Provider)
+}
+
+// agree adds a parameter that the content names. One that is there already
+// must say the same.
+func agree(mt evidence.MediaType, name, value string) (evidence.MediaType, error) {
+	if said, ok := mt.Params[name]; ok && said != value {
+		return mt, fmt.Errorf("%w: the media type says %s %q, the content %q", ErrMalformed, name, said, value)
 	}
-	return mt.With("provider", r.Provider), nil
+	return mt.With(name, value), nil
+}
+
+// byArch reports whether leaves of a type are told apart by architecture here:
+// it is a type of NVIDIA's container, and a scheme of the set asks for one.
+func (s *Set) byArch(mt evidence.MediaType) bool {
+	return container.Known(mt.Base) && slices.ContainsFunc(s.schemes, func(sc Scheme) bool {
+		return slices.ContainsFunc(sc.Accepts, func(p evidence.MediaType) bool {
+			return p.Base == mt.Base && p.Params[container.ArchParam] != ""
+		})
+	})
+}
+
+// device finds the scheme for an array of one device.
+func (s *Set) device(mt evidence.MediaType, raw []byte) (Scheme, error) {
+	arch, err := container.Arch(raw)
+	if err != nil {
+		return Scheme{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	refined, err := agree(mt, container.ArchParam, arch)
+	if err != nil {
+		return Scheme{}, err
+	}
+	return s.match(refined)
+}
+
+// Part is one component of a leaf.
+type Part struct {
+	// Scheme appraises the component; it is the zero value if Err is set.
+	Scheme Scheme
+	// MediaType is the type to ask with.
+	MediaType evidence.MediaType
+	// Evidence is the component, a leaf value of that type.
+	Evidence []byte
+	// Err says why nobody can appraise it: it wraps ErrNoVerifier or
+	// ErrMalformed.
+	Err error
+}
+
+// Parts takes a leaf apart and routes each component for itself: one array of
+// NVIDIA's container may hold GPUs and switches, and a device that nobody can
+// appraise must not take the others with it. split reports whether the
+// components are places in the leaf; else there is one, the leaf itself. The
+// error is about the leaf as a whole and wraps ErrNoVerifier or ErrMalformed.
+func (s *Set) Parts(mt evidence.MediaType, raw []byte) (parts []Part, split bool, err error) {
+	if !s.byArch(mt) {
+		sc, mt, err := s.route(mt, raw)
+		if err != nil {
+			return nil, false, err
+		}
+		values, err := sc.Components(mt, raw)
+		for _, v := range values {
+			parts = append(parts, Part{Scheme: sc, MediaType: mt, Evidence: v})
+		}
+		return parts, sc.Split != nil, err
+	}
+	values, err := container.Split(raw)
+	if err != nil {
+		return nil, false, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	for _, v := range values {
+		sc, err := s.device(mt, v)
+		parts = append(parts, Part{Scheme: sc, MediaType: mt, Evidence: v, Err: err})
+	}
+	return parts, true, nil
 }
 
 // Components takes a leaf apart into its components. One leaf is one component

@@ -45,11 +45,17 @@ var importTable = []importRow{
 
 	// A node signs what its scheme found, so the framework knows trust; the
 	// schemes do not.
-	{place: "verifiers", may: []string{"evidence/...", "verdict", "trust", "corim", "endorsements", "internal/limits"}},
+	{place: "verifiers", may: []string{
+		"evidence/...", "verdict", "trust", "corim", "endorsements", "internal/limits", "verifiers/internal/nvidia/container",
+	}},
 	{place: "verifiers/all", may: []string{"verifiers/..."}, inTests: []string{"evidence/...", "verdict"}},
 	{place: "verifiers/verifiertest", may: append([]string{"trust", "internal/vectors"}, verifierImports...)},
 	{place: "verifiers/remote/*", may: append([]string{"verifiers/remote"}, verifierImports...), inTests: []string{"verifiers/verifiertest"}},
-	{place: "verifiers/*", may: verifierImports, inTests: []string{"verifiers/verifiertest", "attester/..."}},
+	// What several schemes of one vendor share, and is no scheme itself. Of it
+	// the framework imports only what reads the form of a leaf, to route it.
+	{place: "verifiers/internal/nvidia/container", may: []string{"internal/limits"}},
+	{place: "verifiers/internal/...", may: verifierImports},
+	{place: "verifiers/*", may: append([]string{"verifiers/internal/..."}, verifierImports...), inTests: []string{"verifiers/verifiertest", "attester/..."}},
 
 	{place: "topologies/...", may: []string{"evidence/...", "verdict", "verifiers", "internal/limits"}},
 	{place: "orchestrator/...", may: []string{

@@ -7,6 +7,7 @@ import (
 	"github.com/assize/assize/verifiers"
 	"github.com/assize/assize/verifiers/inteltdx"
 	"github.com/assize/assize/verifiers/nvidiagpu"
+	"github.com/assize/assize/verifiers/nvidianvswitch"
 )
 
 // Schemes returns every scheme; a new vendor is one line here.
@@ -14,6 +15,7 @@ func Schemes() []verifiers.Scheme {
 	return []verifiers.Scheme{
 		inteltdx.Scheme(),
 		nvidiagpu.Scheme(),
+		nvidianvswitch.Scheme(),
 	}
 }
 

@@ -13,17 +13,23 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/nvidia/container"
+)
+
+const (
+	pemBegin = "-----BEGIN CERTIFICATE-----"
+	pemEnd   = "-----END CERTIFICATE-----"
 )
 
 func TestWrapperForm(t *testing.T) {
 	f := newFake(t)
-	one := string(f.leaf())
+	one := string(f.Leaf())
 	obj := one[1 : len(one)-1]
 	v := newTest(t, f.roots())
 	with := func(member string) string { return "[" + obj[:len(obj)-1] + "," + member + "}]" }
 	replace := func(old, with string) string { return strings.Replace(one, old, with, 1) }
 	var many []string
-	for i := range maxUnknown + 1 {
+	for i := range container.MaxUnknown + 1 {
 		many = append(many, fmt.Sprintf(`"m%d":1`, i))
 	}
 	for name, raw := range map[string]string{
@@ -39,31 +45,31 @@ func TestWrapperForm(t *testing.T) {
 		"not UTF-8": with("\"\xff\":1"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			wantRefused(t, appraise(t, v, []byte(raw), f.nonce, at), verdict.ReasonMalformed)
+			wantRefused(t, appraise(t, v, []byte(raw), f.Nonce, at), verdict.ReasonMalformed)
 		})
 	}
 }
 
 func TestPEMForm(t *testing.T) {
 	f := newFake(t)
-	f.build()
+	f.Build()
 	var text strings.Builder
-	for _, c := range f.certs {
+	for _, c := range f.Certs {
 		text.WriteString(pemBegin + "\n" + base64.StdEncoding.EncodeToString(c.Raw) + "\n" + pemEnd + "\n")
 	}
 	good := text.String()
 	v := newTest(t, f.roots())
 	try := func(pem string) verdict.Appraisal {
-		f.members = map[string]any{"certificate": base64.StdEncoding.EncodeToString([]byte(pem))}
-		return appraise(t, v, f.wrap(f.certs[:], f.report()), f.nonce, at)
+		f.Members = map[string]any{"certificate": base64.StdEncoding.EncodeToString([]byte(pem))}
+		return appraise(t, v, f.Wrap(f.Certs[:], f.Report()), f.Nonce, at)
 	}
-	wantGood(t, try(good), f.nonce)
-	wantGood(t, try("\r\n "+strings.ReplaceAll(good, "\n", "\r\n")+"\t\n"), f.nonce)
+	wantGood(t, try(good), f.Nonce)
+	wantGood(t, try("\r\n "+strings.ReplaceAll(good, "\n", "\r\n")+"\t\n"), f.Nonce)
 	for name, bad := range map[string]string{
 		"text before": "x\n" + good, "text after": good + "x", "text between": strings.Replace(good, pemEnd+"\n", pemEnd+"\nx\n", 1),
 		"NUL behind": good + "\x00", "headers": strings.Replace(good, pemBegin+"\n", pemBegin+"\nA: b\n\n", 1),
 		"other block": strings.ReplaceAll(good, "CERTIFICATE", "X509 CRL"), "no end": good[:len(good)-len(pemEnd)-1],
-		"byte behind DER": strings.Replace(good, base64.StdEncoding.EncodeToString(f.certs[0].Raw), base64.StdEncoding.EncodeToString(append(slices.Clone(f.certs[0].Raw), 0)), 1),
+		"byte behind DER": strings.Replace(good, base64.StdEncoding.EncodeToString(f.Certs[0].Raw), base64.StdEncoding.EncodeToString(append(slices.Clone(f.Certs[0].Raw), 0)), 1),
 	} {
 		t.Run(name, func(t *testing.T) { wantRefused(t, try(bad), verdict.ReasonMalformed) })
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/nvidia/container"
+	"github.com/assize/assize/verifiers/internal/nvidia/nvidiatest"
 	"github.com/confidentsecurity/go-nvtrust/pkg/gonvtrust/mocks"
 )
 
@@ -55,7 +57,7 @@ func TestEveryByteFlip(t *testing.T) {
 // leaf and device certificate.
 func TestEveryReportByteFlip(t *testing.T) {
 	leaf, nonce := mockLeaf(t)
-	d, err := decodeDevice(leaf)
+	d, err := container.Decode(leaf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,8 +67,8 @@ func TestEveryReportByteFlip(t *testing.T) {
 	if testing.Short() {
 		step = 64
 	}
-	for i := 0; i < len(d.report); i += step {
-		bad := bytes.Clone(d.report)
+	for i := 0; i < len(d.Report); i += step {
+		bad := bytes.Clone(d.Report)
 		bad[i] ^= 1 << (i / step % 8)
 		l, _ := wrapBytes(t, bad, mocks.ValidCertChainData)
 		if a := appraise(t, v, l, nonce, at); a.Status() != verdict.TierContraindicated {
@@ -77,7 +79,7 @@ func TestEveryReportByteFlip(t *testing.T) {
 
 func wrapBytes(tb testing.TB, report, chain []byte) (leaf, nonce []byte) {
 	tb.Helper()
-	return array(tb, map[string]any{
+	return nvidiatest.Array(tb, map[string]any{
 		"arch": "HOPPER", "nonce": recordedNonce,
 		"evidence": base64.StdEncoding.EncodeToString(report), "certificate": base64.StdEncoding.EncodeToString(chain),
 	}), report[4 : 4+NonceSize]

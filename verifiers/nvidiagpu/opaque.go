@@ -4,20 +4,16 @@ package nvidiagpu
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/assize/assize/verifiers/internal/nvidia"
 )
 
-// Opaque field types of GPU reports. Which of them occur depends on driver and
-// firmware, so nothing but a field's own type says what it is.
+// Opaque field types of GPU reports besides those that switches have too.
 const (
-	opaqueDriver        = 3
 	opaqueGPUInfo       = 4
-	opaqueVBIOS         = 6
 	opaqueNVDEC0        = 11
-	opaqueMSRSCNT       = 12
 	opaqueCPRInfo       = 13
 	opaqueBoard         = 14
 	opaqueChipSKU       = 15
@@ -25,22 +21,14 @@ const (
 	opaqueProject       = 17
 	opaqueProjectSKU    = 18
 	opaqueProjectSKUMod = 19
-	opaqueFWID          = 20
 	opaqueProtectedPCIe = 21
-	opaqueSwitchPDI     = 22
 	opaqueSysEnable     = 33
-	opaqueVersion       = 34
 	opaqueChipInfo      = 35
 	opaqueFeature       = 36
 )
 
-const (
-	fwidSize = 48
-	pdiSize  = 8
-	// maxOpaqueVersion is the newest OPAQUE_DATA_VERSION whose meaning is known.
-	maxOpaqueVersion = 1
-	maxText          = 64
-)
+// maxOpaqueVersion is the newest OPAQUE_DATA_VERSION whose meaning is known.
+const maxOpaqueVersion = 1
 
 // details is what a GPU says about itself in the opaque data of its report.
 type details struct {
@@ -61,6 +49,8 @@ type details struct {
 	unknown []int
 	// odd says which fields of a known type cannot be read, and why.
 	odd []string
+	// foreign are the field types by which a switch describes itself.
+	foreign []int
 }
 
 // readDetails gives the opaque fields of a signed report their meaning. It does
@@ -68,10 +58,10 @@ type details struct {
 // listed only, so that new firmware is not a parse failure; one of a known type
 // with a wrong size, or text outside [A-Za-z0-9._-], counts as not there and is
 // named in odd. The version comes first, because it decides what the others mean.
-func readDetails(fields []Field) *details {
+func readDetails(fields []nvidia.Field) *details {
 	d := &details{}
 	for _, f := range fields {
-		if f.Type != opaqueVersion {
+		if f.Type != nvidia.OpaqueVersion {
 			continue
 		}
 		if len(f.Value) == 2 {
@@ -83,7 +73,7 @@ func readDetails(fields []Field) *details {
 	}
 	for _, f := range fields {
 		switch {
-		case f.Type == opaqueVersion:
+		case f.Type == nvidia.OpaqueVersion:
 		case !d.defined(f):
 			d.unknown = append(d.unknown, int(f.Type))
 		default:
@@ -98,53 +88,53 @@ func readDetails(fields []Field) *details {
 // newer reports a version whose fields are not known, or none that can be read.
 func (d *details) newer() bool { return d.version < 0 || d.version > maxOpaqueVersion }
 
-func (d *details) misread(f Field, err error) {
-	d.odd = append(d.odd, fmt.Sprintf("field %d of %d bytes: %v", f.Type, len(f.Value), err))
+func (d *details) misread(f nvidia.Field, err error) {
+	d.odd = append(d.odd, nvidia.Misread(f, err))
 }
 
 // defined reports whether the version says what a field is. Of a newer one only
 // what identifies the firmware is taken to have stayed, in its known form: a
 // later format may mean something else by the same numbers.
-func (d *details) defined(f Field) bool {
+func (d *details) defined(f nvidia.Field) bool {
 	if !d.newer() {
 		return f.Type != opaqueFeature || d.version >= 1
 	}
 	switch f.Type {
-	case opaqueDriver, opaqueVBIOS, opaqueFWID:
+	case nvidia.OpaqueDriver, nvidia.OpaqueVBIOS, nvidia.OpaqueFWID:
 		return (&details{}).read(f) == nil
 	}
 	return false
 }
 
-func (d *details) read(f Field) (err error) {
+func (d *details) read(f nvidia.Field) (err error) {
 	v := f.Value
 	switch f.Type {
-	case opaqueDriver:
-		d.driver, err = text(v, true)
-	case opaqueVBIOS:
+	case nvidia.OpaqueDriver:
+		d.driver, err = nvidia.Text(v, true)
+	case nvidia.OpaqueVBIOS:
 		d.vbios, err = vbios(v)
 	case opaqueProject:
-		d.project, err = text(v, false)
+		d.project, err = nvidia.Text(v, false)
 	case opaqueProjectSKU:
-		d.projectSKU, err = text(v, false)
+		d.projectSKU, err = nvidia.Text(v, false)
 	case opaqueProjectSKUMod:
-		d.projectSKUMod, err = text(v, false)
+		d.projectSKUMod, err = nvidia.Text(v, false)
 	case opaqueChipSKU:
-		d.chipSKU, err = text(v, false)
+		d.chipSKU, err = nvidia.Text(v, false)
 	case opaqueChipSKUMod:
-		d.chipSKUMod, err = text(v, false)
+		d.chipSKUMod, err = nvidia.Text(v, false)
 	case opaqueChipInfo:
-		d.chipInfo, err = text(v, false)
+		d.chipInfo, err = nvidia.Text(v, false)
 	case opaqueBoard:
-		d.board, err = octets(v, 4)
+		d.board, err = nvidia.Octets(v, 4)
 	case opaqueGPUInfo:
-		d.gpuInfo, err = octets(v, 8)
+		d.gpuInfo, err = nvidia.Octets(v, 8)
 	case opaqueCPRInfo:
-		d.cprInfo, err = octets(v, 4)
+		d.cprInfo, err = nvidia.Octets(v, 4)
 	case opaqueSysEnable:
-		d.sysEnable, err = octets(v, 2)
-	case opaqueMSRSCNT:
-		d.counter, err = octets(v, 256)
+		d.sysEnable, err = nvidia.Octets(v, 2)
+	case nvidia.OpaqueMSRSCNT:
+		d.counter, err = nvidia.Octets(v, 256)
 	default:
 		return d.readState(f)
 	}
@@ -152,45 +142,31 @@ func (d *details) read(f Field) (err error) {
 }
 
 // readState reads the fields that describe state rather than identity.
-func (d *details) readState(f Field) (err error) {
+func (d *details) readState(f nvidia.Field) (err error) {
 	v := f.Value
 	switch f.Type {
 	case opaqueNVDEC0:
 		d.nvdec0, err = state(v)
 	case opaqueProtectedPCIe:
 		d.protectedPCIe, err = state(v)
-	case opaqueFWID:
+	case nvidia.OpaqueFWID:
 		// Also of another size it is there, and differs from the certificate's.
-		if d.fwid = v; len(v) != fwidSize {
-			err = fmt.Errorf("FWID of %d bytes, expected %d", len(v), fwidSize)
+		if d.fwid = v; len(v) != nvidia.FWIDSize {
+			err = fmt.Errorf("FWID of %d bytes, expected %d", len(v), nvidia.FWIDSize)
 		}
-	case opaqueSwitchPDI:
+	case nvidia.OpaquePDI:
 		d.switches, err = switchPDIs(v)
 	case opaqueFeature:
 		if len(v) != 2 {
 			return fmt.Errorf("%d bytes, expected 2", len(v))
 		}
 		d.feature = feature(int(binary.LittleEndian.Uint16(v)))
+	case nvidia.OpaquePosition, nvidia.OpaqueLock, nvidia.OpaqueGPUs:
+		d.foreign = append(d.foreign, int(f.Type))
 	default:
 		d.unknown = append(d.unknown, int(f.Type))
 	}
 	return err
-}
-
-// text reads NUL-terminated or NUL-padded ASCII. What comes out may end up in
-// file names and URLs, so the alphabet is small.
-func text(v []byte, required bool) (string, error) {
-	s := strings.TrimRight(string(v), "\x00")
-	if len(s) > maxText || (required && s == "") {
-		return "", fmt.Errorf("text of %d bytes", len(s))
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '.' && c != '_' && c != '-' {
-			return "", fmt.Errorf("byte 0x%02x in text", c)
-		}
-	}
-	return s, nil
 }
 
 // vbios renders the version as NVIDIA prints it: bytes 3, 2, 1, 0 and 4 in
@@ -200,13 +176,6 @@ func vbios(v []byte) (string, error) {
 		return "", fmt.Errorf("VBIOS version of %d bytes, expected 8", len(v))
 	}
 	return fmt.Sprintf("%02X.%02X.%02X.%02X.%02X", v[3], v[2], v[1], v[0], v[4]), nil
-}
-
-func octets(v []byte, n int) (string, error) {
-	if len(v) != n {
-		return "", fmt.Errorf("%d bytes, expected %d", len(v), n)
-	}
-	return hex.EncodeToString(v), nil
 }
 
 func state(v []byte) (string, error) {
@@ -233,11 +202,11 @@ func feature(n int) string {
 // switchPDIs reads one little-endian PDI per NVLink; certificates and switches
 // write the same number big-endian, which is the spelling used here.
 func switchPDIs(v []byte) ([]string, error) {
-	if len(v)%pdiSize != 0 {
+	if len(v)%nvidia.PDISize != 0 {
 		return nil, fmt.Errorf("%d bytes are no list of 8-byte PDIs", len(v))
 	}
 	var out []string
-	for link := range slices.Chunk(v, pdiSize) {
+	for link := range slices.Chunk(v, nvidia.PDISize) {
 		if binary.LittleEndian.Uint64(link) == 0 {
 			continue // link disabled
 		}

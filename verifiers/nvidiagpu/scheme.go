@@ -20,14 +20,13 @@
 package nvidiagpu
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"regexp"
 
 	"github.com/assize/assize/evidence"
-	"github.com/assize/assize/internal/limits"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/nvidia"
+	"github.com/assize/assize/verifiers/internal/nvidia/container"
 )
 
 const (
@@ -35,86 +34,67 @@ const (
 	Name = "nvidia-gpu"
 	// Version is the SemVer of this implementation.
 	Version = "0.1.0"
-	// MediaType is the registered type of the evidence.
-	MediaType = "application/vnd.veraison.nvidia-gpu-evidence+json"
+	// MediaType is the registered type of the evidence, which NVSwitches share;
+	// the set of schemes tells them apart by the member "arch" (see
+	// verifiers.Set.Route).
+	MediaType = container.MediaType
 	// MediaTypeAlias is the type of an earlier draft with the same content
 	// (decision D-55).
-	MediaTypeAlias = "application/vnd.veraison.nv-gpu-evidence+json"
+	MediaTypeAlias = container.MediaTypeAlias
 	// MaxEvidence is the largest component, an array of one device, in bytes.
-	MaxEvidence = 64 << 10
+	MaxEvidence = nvidia.MaxEvidence
+	// MaxDevices is the largest number of devices in one leaf.
+	MaxDevices = container.MaxDevices
+	// MaxChain is the largest PEM certificate chain in bytes.
+	MaxChain = container.MaxChain
+	// MaxReport bounds request, response and padding of a report, in bytes.
+	MaxReport = nvidia.MaxReport
+	// MaxPadding is the number of zero bytes tolerated behind the signature.
+	MaxPadding = nvidia.MaxPadding
+	// NonceSize is the length of the requester's nonce in bytes.
+	NonceSize = nvidia.NonceSize
+	// SignatureSize is the length of a raw r||s ECDSA P-384 signature in bytes.
+	SignatureSize = nvidia.SignatureSize
 )
+
+// Report is a parsed report. All byte slices point into the parsed input.
+type Report = nvidia.Report
+
+// Block is one measurement in DMTF format.
+type Block = nvidia.Block
+
+// Field is one element of the opaque data.
+type Field = nvidia.Field
+
+// ParseReport splits a report without verifying it; GPUs and NVSwitches have
+// one layout. It accepts no byte that it cannot account for, but for up to
+// MaxPadding zero bytes behind the signature.
+func ParseReport(raw []byte) (*Report, error) { return nvidia.ParseReport(raw) }
 
 // Scheme describes the scheme nvidia-gpu.
 func Scheme() verifiers.Scheme {
+	k := kind()
 	return verifiers.Scheme{
 		Name: Name, Class: verifiers.ClassDevice, Version: Version,
-		Accepts:     []evidence.MediaType{{Base: MediaType}, {Base: MediaTypeAlias}},
+		Accepts:     k.Accepts(),
 		MaxEvidence: MaxEvidence,
 		NonceSize:   NonceSize,
 		Required:    []verdict.ClaimName{verdict.Hardware, verdict.Configuration, verdict.Executables},
-		Split:       split,
-		New:         newVerifier,
+		Split:       func(_ evidence.MediaType, raw []byte) ([][]byte, error) { return container.Split(raw) },
+		New:         func(d verifiers.Deps) (verifiers.Verifier, error) { return nvidia.New(k, d) },
 	}
 }
 
-// split makes one array of one device from each element, keeping the bytes of
-// the element. It looks into none: one bad device must not hide the others.
-func split(_ evidence.MediaType, raw []byte) ([][]byte, error) {
-	if most := limits.Default().Leaf; len(raw) > most {
-		return nil, fmt.Errorf("nvidiagpu: leaf of %d bytes, at most %d", len(raw), most)
+// kind describes GPUs: NVIDIA names one device CA, and the chips of
+// certificates 0..2 must agree. Newer Blackwell firmware signs with the FSP.
+func kind() *nvidia.Kind {
+	return &nvidia.Kind{
+		Scheme: Name, Noun: "GPU", DeviceType: "gpu", Prefix: gpuClaim,
+		Chips: map[string]*regexp.Regexp{
+			"HOPPER":    regexp.MustCompile(`^GH1[0-9]{2}$`),
+			"BLACKWELL": regexp.MustCompile(`^GB1[0-9]{2}$`),
+		},
+		Prefixes: map[string]byte{"GSP": 0x41, "FSP": 0x40},
+		Judge:    judge,
 	}
-	all, err := elements(raw)
-	if err != nil {
-		return nil, err
-	}
-	out := make([][]byte, len(all))
-	for i, e := range all {
-		one := make([]byte, 0, len(e)+2)
-		one = append(one, '[')
-		one = append(one, e...)
-		out[i] = append(one, ']')
-	}
-	return out, nil
-}
-
-type verifier struct{ anchors *anchors }
-
-func newVerifier(d verifiers.Deps) (verifiers.Verifier, error) {
-	a, err := newAnchors(d.ExtraRoots[Name])
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", verifiers.ErrMalfunction, err)
-	}
-	return &verifier{anchors: a}, nil
-}
-
-// Appraise implements verifiers.Verifier. Input.Time must be set: the standard
-// library takes a zero time for now, and a scheme has no clock.
-func (v *verifier) Appraise(ctx context.Context, in verifiers.Input) (verdict.Appraisal, error) {
-	if err := ctx.Err(); err != nil {
-		return verdict.Appraisal{}, err
-	}
-	if in.Time.IsZero() {
-		return verdict.Appraisal{}, fmt.Errorf("%w: nvidiagpu: no verification time", verifiers.ErrMalfunction)
-	}
-	if len(in.Evidence) > MaxEvidence {
-		f := failed(verdict.ReasonTooLarge, "nvidiagpu: component of %d bytes, at most %d", len(in.Evidence), MaxEvidence)
-		return refuse(f, stageNothing), nil
-	}
-	p, s, err := v.anchors.establish(in.Evidence, in.Time)
-	if err != nil {
-		var f *fault
-		if !errors.As(err, &f) {
-			return verdict.Appraisal{}, fmt.Errorf("%w: %w", verifiers.ErrMalfunction, err)
-		}
-		return refuse(f, s), nil
-	}
-	return judge(p, in.Nonce), nil
-}
-
-// refuse is the appraisal of evidence of which nothing can be relied upon: no
-// facts, no contents, no nonce.
-func refuse(f *fault, s stage) verdict.Appraisal {
-	a := verdict.Appraisal{Vector: f.vector, Claims: progress(s, f.code == verdict.ReasonExpired), Freshness: verdict.FreshnessNotEstablished}
-	a.Fail(f.code, f.text)
-	return a
 }

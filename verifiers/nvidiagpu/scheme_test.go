@@ -6,11 +6,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/big"
 	"reflect"
 	"slices"
@@ -22,7 +24,17 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/nvidia"
+	"github.com/assize/assize/verifiers/internal/nvidia/nvidiatest"
 )
+
+// rootAt is the position of the root in a chain.
+const rootAt = 4
+
+// pinnedRoot is the SHA-256 of the certificate "NVIDIA Device Identity CA".
+const pinnedRoot = "102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48"
+
+func hexSum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 
 func newTest(tb testing.TB, d verifiers.Deps) verifiers.Verifier {
 	tb.Helper()
@@ -45,9 +57,9 @@ func appraise(tb testing.TB, v verifiers.Verifier, raw, nonce []byte, t time.Tim
 }
 
 func (f *fake) appraise() verdict.Appraisal {
-	f.tb.Helper()
-	raw := f.leaf()
-	return appraise(f.tb, newTest(f.tb, f.roots()), raw, f.nonce, at)
+	f.TB.Helper()
+	raw := f.Leaf()
+	return appraise(f.TB, newTest(f.TB, f.roots()), raw, f.Nonce, at)
 }
 
 func codes(a verdict.Appraisal) []string {
@@ -88,7 +100,7 @@ func wantRefused(tb testing.TB, a verdict.Appraisal, code string) {
 func TestFakeIsGood(t *testing.T) {
 	f := newFake(t)
 	a := f.appraise()
-	wantGood(t, a, f.nonce)
+	wantGood(t, a, f.Nonce)
 	if want := []string{"nvidia-ueid:1000", "nvidia-pdi:ffeeb20009e0be49"}; !reflect.DeepEqual(a.Facts.Device, want) {
 		t.Errorf("device %v", a.Facts.Device)
 	}
@@ -103,9 +115,9 @@ func TestFakeIsGood(t *testing.T) {
 		prefix       byte
 	}{{"GB100", "GSP", 0x41}, {"GB100", "FSP", 0x40}} {
 		b := newFakeOf(t, "BLACKWELL", e.chip, e.engine, e.prefix)
-		b.ext = tcbInfo(0x80000001)
+		b.Ext = nvidiatest.TCBInfo(0x80000001)
 		a = b.appraise()
-		wantGood(t, a, b.nonce)
+		wantGood(t, a, b.Nonce)
 		if a.Claims["dice-flags"] != "80000001" {
 			t.Errorf("flags %v", a.Claims["dice-flags"])
 		}
@@ -114,15 +126,15 @@ func TestFakeIsGood(t *testing.T) {
 
 func TestExtraRootOnlyWhenGiven(t *testing.T) {
 	f := newFake(t)
-	raw := f.leaf()
-	wantRefused(t, appraise(t, newTest(t, verifiers.Deps{}), raw, f.nonce, at), verdict.ReasonUnknownRoot)
-	other := verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{"nvidia-nvswitch": {f.certs[posRoot]}}}
-	a := appraise(t, newTest(t, other), raw, f.nonce, at)
+	raw := f.Leaf()
+	wantRefused(t, appraise(t, newTest(t, verifiers.Deps{}), raw, f.Nonce, at), verdict.ReasonUnknownRoot)
+	other := verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{"nvidia-nvswitch": {f.Certs[rootAt]}}}
+	a := appraise(t, newTest(t, other), raw, f.Nonce, at)
 	wantRefused(t, a, verdict.ReasonUnknownRoot)
 	if a.Vector[verdict.Hardware] != verdict.ClaimUnknownDevice {
 		t.Errorf("vector %v", a.Vector)
 	}
-	for _, bad := range []*x509.Certificate{nil, f.certs[0]} {
+	for _, bad := range []*x509.Certificate{nil, f.Certs[0]} {
 		if _, err := Scheme().New(verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{Name: {bad}}}); !errors.Is(err, verifiers.ErrMalfunction) {
 			t.Errorf("extra root %v: %v", bad, err)
 		}
@@ -132,13 +144,13 @@ func TestExtraRootOnlyWhenGiven(t *testing.T) {
 // Two roots with one subject: only the key and the certificate tell them apart.
 func TestSameSubjectOtherRootKey(t *testing.T) {
 	good, bad := newFake(t), newFake(t)
-	raw, deps := bad.leaf(), verifiers.Deps{}
-	good.build()
+	raw, deps := bad.Leaf(), verifiers.Deps{}
+	good.Build()
 	deps = good.roots()
-	wantRefused(t, appraise(t, newTest(t, deps), raw, bad.nonce, at), verdict.ReasonUnknownRoot)
+	wantRefused(t, appraise(t, newTest(t, deps), raw, bad.Nonce, at), verdict.ReasonUnknownRoot)
 	// The bad chain below, the good root presented.
-	mixed := append(slices.Clone(bad.certs[:posRoot]), good.certs[posRoot])
-	wantRefused(t, appraise(t, newTest(t, deps), bad.wrap(mixed, bad.report()), bad.nonce, at), verdict.ReasonChainInvalid)
+	mixed := append(slices.Clone(bad.Certs[:rootAt]), good.Certs[rootAt])
+	wantRefused(t, appraise(t, newTest(t, deps), bad.Wrap(mixed, bad.Report()), bad.Nonce, at), verdict.ReasonChainInvalid)
 }
 
 func TestChainFaults(t *testing.T) {
@@ -147,52 +159,54 @@ func TestChainFaults(t *testing.T) {
 		hardware   verdict.Claim
 		change     func(f *fake)
 	}{
-		{"expired leaf", "expired", 99, func(f *fake) { f.templates[0].NotAfter = at.Add(-time.Second) }},
-		{"expired root", "expired", 99, func(f *fake) { f.templates[4].NotAfter = at.Add(-time.Second) }},
-		{"provisioner not yet valid", "expired", 99, func(f *fake) { f.templates[2].NotBefore = at.Add(time.Second) }},
-		{"leaf may not sign", "chain-invalid", 99, func(f *fake) { f.templates[0].KeyUsage = x509.KeyUsageKeyAgreement }},
-		{"leaf may do more", "chain-invalid", 99, func(f *fake) { f.templates[0].KeyUsage |= x509.KeyUsageKeyAgreement }},
-		{"leaf is a CA", "chain-invalid", 99, func(f *fake) { f.templates[0].IsCA = true }},
-		{"device is no CA", "chain-invalid", 99, func(f *fake) { f.templates[1].IsCA = false }},
-		{"device may not issue", "chain-invalid", 99, func(f *fake) { f.templates[1].KeyUsage = x509.KeyUsageDigitalSignature }},
-		{"path too long across the halves", "chain-invalid", 99, func(f *fake) { f.templates[3].MaxPathLen = 1 }},
-		{"path length zero", "chain-invalid", 99, func(f *fake) { f.templates[2].MaxPathLenZero = true }},
-		{"name constraints", "chain-invalid", 99, func(f *fake) { f.templates[3].PermittedDNSDomains = []string{"example.com"} }},
-		{"P-256 leaf", "chain-invalid", 99, func(f *fake) { f.keys[0] = newKey(f.tb, elliptic.P256()) }},
-		{"SHA-512 signature", "chain-invalid", 99, func(f *fake) { f.templates[0].SignatureAlgorithm = x509.ECDSAWithSHA512 }},
+		{"expired leaf", "expired", 99, func(f *fake) { f.Templates[0].NotAfter = at.Add(-time.Second) }},
+		{"expired root", "expired", 99, func(f *fake) { f.Templates[4].NotAfter = at.Add(-time.Second) }},
+		{"provisioner not yet valid", "expired", 99, func(f *fake) { f.Templates[2].NotBefore = at.Add(time.Second) }},
+		{"leaf may not sign", "chain-invalid", 99, func(f *fake) { f.Templates[0].KeyUsage = x509.KeyUsageKeyAgreement }},
+		{"leaf may do more", "chain-invalid", 99, func(f *fake) { f.Templates[0].KeyUsage |= x509.KeyUsageKeyAgreement }},
+		{"leaf is a CA", "chain-invalid", 99, func(f *fake) { f.Templates[0].IsCA = true }},
+		{"device is no CA", "chain-invalid", 99, func(f *fake) { f.Templates[1].IsCA = false }},
+		{"device may not issue", "chain-invalid", 99, func(f *fake) { f.Templates[1].KeyUsage = x509.KeyUsageDigitalSignature }},
+		{"path too long across the halves", "chain-invalid", 99, func(f *fake) { f.Templates[3].MaxPathLen = 1 }},
+		{"path length zero", "chain-invalid", 99, func(f *fake) { f.Templates[2].MaxPathLenZero = true }},
+		{"name constraints", "chain-invalid", 99, func(f *fake) { f.Templates[3].PermittedDNSDomains = []string{"example.com"} }},
+		{"P-256 leaf", "chain-invalid", 99, func(f *fake) { f.Keys[0] = f.Key(elliptic.P256()) }},
+		{"SHA-512 signature", "chain-invalid", 99, func(f *fake) { f.Templates[0].SignatureAlgorithm = x509.ECDSAWithSHA512 }},
 		{"two FWID extensions", "chain-invalid", 99, func(f *fake) {
-			f.templates[0].ExtraExtensions = []pkix.Extension{tcbInfo(0)(f)}
+			f.Templates[0].ExtraExtensions = []pkix.Extension{nvidiatest.TCBInfo(0)(f.Device)}
 		}},
 		{"no FWID extension", "chain-invalid", 99, func(f *fake) {
-			f.ext = func(*fake) pkix.Extension { return pkix.Extension{Id: []int{1, 2, 3}, Value: []byte{5, 0}} }
+			f.Ext = func(*nvidiatest.Device) pkix.Extension {
+				return pkix.Extension{Id: []int{1, 2, 3}, Value: []byte{5, 0}}
+			}
 		}},
 		{"FWID extension for another device key", "chain-invalid", 99, func(f *fake) {
-			f.ext = func(f *fake) pkix.Extension {
+			f.Ext = func(f *nvidiatest.Device) pkix.Extension {
 				g := *f
-				g.keys[1] = newKey(f.tb, elliptic.P384())
-				return compositeDevice(&g)
+				g.Keys[1] = f.Key(elliptic.P384())
+				return nvidiatest.CompositeDevice(&g)
 			}
 		}},
 		{"bytes behind the FWID extension", "chain-invalid", 99, func(f *fake) {
-			f.ext = func(f *fake) pkix.Extension {
-				e := compositeDevice(f)
+			f.Ext = func(f *nvidiatest.Device) pkix.Extension {
+				e := nvidiatest.CompositeDevice(f)
 				e.Value = append(e.Value, 0)
 				return e
 			}
 		}},
-		{"leaf of another chip", "identity-mismatch", 97, func(f *fake) { f.templates[0].Subject.CommonName = "GB100 A01 GSP FMC LF" }},
-		{"leaf of another stepping", "identity-mismatch", 97, func(f *fake) { f.templates[0].Subject.CommonName = "GH100 A02 GSP FMC LF" }},
-		{"provisioner of another chip", "identity-mismatch", 97, func(f *fake) { f.templates[2].Subject.CommonName = "NVIDIA GB100 Provisioner ICA 1" }},
-		{"other names", "identity-mismatch", 97, func(f *fake) { f.templates[0].Subject.CommonName = "example" }},
-		{"serial number not the subject's", "identity-mismatch", 97, func(f *fake) { f.templates[1].SerialNumber = big.NewInt(4711) }},
-		{"subject serial number empty", "identity-mismatch", 97, func(f *fake) { f.templates[1].Subject.SerialNumber = "" }},
+		{"leaf of another chip", "identity-mismatch", 97, func(f *fake) { f.Templates[0].Subject.CommonName = "GB100 A01 GSP FMC LF" }},
+		{"leaf of another stepping", "identity-mismatch", 97, func(f *fake) { f.Templates[0].Subject.CommonName = "GH100 A02 GSP FMC LF" }},
+		{"provisioner of another chip", "identity-mismatch", 97, func(f *fake) { f.Templates[2].Subject.CommonName = "NVIDIA GB100 Provisioner ICA 1" }},
+		{"other names", "identity-mismatch", 97, func(f *fake) { f.Templates[0].Subject.CommonName = "example" }},
+		{"serial number not the subject's", "identity-mismatch", 97, func(f *fake) { f.Templates[1].SerialNumber = big.NewInt(4711) }},
+		{"subject serial number empty", "identity-mismatch", 97, func(f *fake) { f.Templates[1].Subject.SerialNumber = "" }},
 		{"prefix of another engine", "identity-mismatch", 97, func(f *fake) {
 			s := append([]byte{0x40}, fakePDI...)
-			f.templates[1].Subject.SerialNumber, f.templates[1].SerialNumber = hex.EncodeToString(s), new(big.Int).SetBytes(s)
+			f.Templates[1].Subject.SerialNumber, f.Templates[1].SerialNumber = hex.EncodeToString(s), new(big.Int).SetBytes(s)
 		}},
-		{"arch of another chip", "identity-mismatch", 97, func(f *fake) { f.arch = "BLACKWELL" }},
-		{"arch unknown", "unsupported-evidence", 97, func(f *fake) { f.arch = "VOLTA" }},
-		{"arch of a switch", "unsupported-evidence", 97, func(f *fake) { f.arch = "LS10" }},
+		{"arch of another chip", "identity-mismatch", 97, func(f *fake) { f.Arch = "BLACKWELL" }},
+		{"arch unknown", "unsupported-evidence", 97, func(f *fake) { f.Arch = "VOLTA" }},
+		{"arch of a switch", "unsupported-evidence", 97, func(f *fake) { f.Arch = "LS10" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t)
@@ -213,65 +227,65 @@ func TestSwitchBehindGPUName(t *testing.T) {
 
 func TestChainOrderAndReplacement(t *testing.T) {
 	f, g := newFake(t), newFake(t)
-	f.build()
-	g.build()
+	f.Build()
+	g.Build()
 	v := newTest(t, f.roots())
-	r := f.report()
+	r := f.Report()
 	for _, c := range []struct {
 		name  string
 		certs []*x509.Certificate
 		code  string
 	}{
-		{"two swapped", []*x509.Certificate{f.certs[0], f.certs[2], f.certs[1], f.certs[3], f.certs[4]}, "chain-invalid"},
-		{"reversed", []*x509.Certificate{f.certs[4], f.certs[3], f.certs[2], f.certs[1], f.certs[0]}, "unknown-root"},
-		{"leaf twice", []*x509.Certificate{f.certs[0], f.certs[0], f.certs[2], f.certs[3], f.certs[4]}, "chain-invalid"},
-		{"leaf of another device", []*x509.Certificate{g.certs[0], f.certs[1], f.certs[2], f.certs[3], f.certs[4]}, "chain-invalid"},
-		{"device of another device", []*x509.Certificate{g.certs[0], g.certs[1], f.certs[2], f.certs[3], f.certs[4]}, "chain-invalid"},
-		{"no root", f.certs[:4], "chain-invalid"},
-		{"no leaf", f.certs[1:], "chain-invalid"},
+		{"two swapped", []*x509.Certificate{f.Certs[0], f.Certs[2], f.Certs[1], f.Certs[3], f.Certs[4]}, "chain-invalid"},
+		{"reversed", []*x509.Certificate{f.Certs[4], f.Certs[3], f.Certs[2], f.Certs[1], f.Certs[0]}, "unknown-root"},
+		{"leaf twice", []*x509.Certificate{f.Certs[0], f.Certs[0], f.Certs[2], f.Certs[3], f.Certs[4]}, "chain-invalid"},
+		{"leaf of another device", []*x509.Certificate{g.Certs[0], f.Certs[1], f.Certs[2], f.Certs[3], f.Certs[4]}, "chain-invalid"},
+		{"device of another device", []*x509.Certificate{g.Certs[0], g.Certs[1], f.Certs[2], f.Certs[3], f.Certs[4]}, "chain-invalid"},
+		{"no root", f.Certs[:4], "chain-invalid"},
+		{"no leaf", f.Certs[1:], "chain-invalid"},
 		{"none", nil, "chain-invalid"},
-		{"root twice", append(slices.Clone(f.certs[:]), f.certs[4]), "malformed-evidence"},
+		{"root twice", append(slices.Clone(f.Certs[:]), f.Certs[4]), "malformed-evidence"},
 	} {
-		wantRefused(t, appraise(t, v, f.wrap(c.certs, r), f.nonce, at), c.code)
+		wantRefused(t, appraise(t, v, f.Wrap(c.certs, r), f.Nonce, at), c.code)
 	}
-	wantGood(t, appraise(t, v, f.wrap(f.certs[:], r), f.nonce, at), f.nonce)
+	wantGood(t, appraise(t, v, f.Wrap(f.Certs[:], r), f.Nonce, at), f.Nonce)
 	// With a warm cache the chain of the good one does not vouch for others.
 	for range 2 {
-		wantRefused(t, appraise(t, v, f.wrap(append([]*x509.Certificate{g.certs[0]}, f.certs[1:]...), r), f.nonce, at), "chain-invalid")
-		wantRefused(t, appraise(t, v, f.wrap(f.certs[:], g.report()), f.nonce, at), "signature-invalid")
-		wantRefused(t, appraise(t, v, f.wrap(f.certs[:], r), f.nonce, at.AddDate(2, 0, 0)), "expired")
+		wantRefused(t, appraise(t, v, f.Wrap(append([]*x509.Certificate{g.Certs[0]}, f.Certs[1:]...), r), f.Nonce, at), "chain-invalid")
+		wantRefused(t, appraise(t, v, f.Wrap(f.Certs[:], g.Report()), f.Nonce, at), "signature-invalid")
+		wantRefused(t, appraise(t, v, f.Wrap(f.Certs[:], r), f.Nonce, at.AddDate(2, 0, 0)), "expired")
 	}
 }
 
 // The leaf signature alone must fail the chain even when all names fit.
 func TestForgedLeafWithCachedLinks(t *testing.T) {
 	f := newFake(t)
-	f.build()
+	f.Build()
 	v := newTest(t, f.roots())
-	wantGood(t, appraise(t, v, f.leaf(), f.nonce, at), f.nonce)
-	forged := *f
-	forged.keys[0] = newKey(t, elliptic.P384())
-	issuer, double := newKey(t, elliptic.P384()), *f.certs[1]
+	wantGood(t, appraise(t, v, f.Leaf(), f.Nonce, at), f.Nonce)
+	forged := *f.Device
+	forged.Keys[0] = f.Key(elliptic.P384())
+	issuer, double := f.Key(elliptic.P384()), *f.Certs[1]
 	double.PublicKey = &issuer.PublicKey // all names and ids of certificate 1, another key
-	forged.certs[0] = issue(t, f.templates[0], &double, &forged.keys[0].PublicKey, issuer)
-	wantRefused(t, appraise(t, v, forged.leaf(), f.nonce, at), verdict.ReasonChainInvalid)
-	wantRefused(t, appraise(t, v, forged.leaf(), f.nonce, at), verdict.ReasonChainInvalid) // failures are not remembered
+	forged.Certs[0] = f.Issue(f.Templates[0], &double, &forged.Keys[0].PublicKey, issuer)
+	wantRefused(t, appraise(t, v, forged.Leaf(), f.Nonce, at), verdict.ReasonChainInvalid)
+	wantRefused(t, appraise(t, v, forged.Leaf(), f.Nonce, at), verdict.ReasonChainInvalid) // failures are not remembered
 }
 
 func TestReportVerdicts(t *testing.T) {
 	field := func(typ uint16, v []byte) func(*fake) {
 		return func(f *fake) {
-			for i := range f.fields {
-				if f.fields[i].Type == typ {
-					f.fields[i].Value = v
+			for i := range f.Fields {
+				if f.Fields[i].Type == typ {
+					f.Fields[i].Value = v
 					return
 				}
 			}
-			f.fields = append(f.fields, Field{typ, v})
+			f.Fields = append(f.Fields, nvidiatest.Field{Type: typ, Value: v})
 		}
 	}
 	without := func(f *fake, typ uint16) {
-		f.fields = slices.DeleteFunc(f.fields, func(x Field) bool { return x.Type == typ })
+		f.Fields = slices.DeleteFunc(f.Fields, func(x nvidiatest.Field) bool { return x.Type == typ })
 	}
 	for _, c := range []struct {
 		name   string
@@ -280,40 +294,46 @@ func TestReportVerdicts(t *testing.T) {
 		tier   verdict.Tier
 		check  func(a verdict.Appraisal) bool
 	}{
-		{"other FWID", func(f *fake) { field(opaqueFWID, make([]byte, 48))(f) }, "identity-mismatch", verdict.TierContraindicated,
+		{"other FWID", func(f *fake) { field(nvidia.OpaqueFWID, make([]byte, 48))(f) }, "identity-mismatch", verdict.TierContraindicated,
 			func(a verdict.Appraisal) bool { return a.Vector[verdict.Hardware] == 96 }},
-		{"no FWID, new driver", func(f *fake) { without(f, opaqueFWID) }, "claim-not-asserted", verdict.TierWarning,
+		{"no FWID, new driver", func(f *fake) { without(f, nvidia.OpaqueFWID) }, "claim-not-asserted", verdict.TierWarning,
 			func(a verdict.Appraisal) bool {
 				return a.Claims["fwid"] == "absent" && a.Vector[verdict.Hardware] == 32
 			}},
-		{"no FWID, old driver", func(f *fake) { without(f, opaqueFWID); field(opaqueDriver, []byte("545.00\x00"))(f) }, "", verdict.TierWarning,
+		{"no FWID, old driver", func(f *fake) { without(f, nvidia.OpaqueFWID); field(nvidia.OpaqueDriver, []byte("545.00\x00"))(f) }, "", verdict.TierWarning,
 			func(a verdict.Appraisal) bool {
-				_, said := a.Claims[reportClaim+"cert-chain-fwid-match"]
+				_, said := a.Claims[gpuClaim+"attestation-report-cert-chain-fwid-match"]
 				return a.Claims["fwid"] == "absent" && !said
 			}},
-		{"no opaque data", func(f *fake) { f.fields = nil }, "", verdict.TierWarning, nil},
+		{"no opaque data", func(f *fake) { f.Fields = nil }, "", verdict.TierWarning, nil},
 		{"unknown opaque type", field(77, []byte{1}), "", verdict.TierWarning,
 			func(a verdict.Appraisal) bool { return reflect.DeepEqual(a.Claims["opaque-unknown"], []any{77}) }},
-		{"newer opaque version", func(f *fake) { field(opaqueVersion, []byte{2, 0})(f); field(opaqueSwitchPDI, pdis(5))(f) }, "configuration", verdict.TierWarning,
+		{"newer opaque version", func(f *fake) { field(nvidia.OpaqueVersion, []byte{2, 0})(f); field(nvidia.OpaquePDI, pdis(5))(f) }, "configuration", verdict.TierWarning,
 			func(a verdict.Appraisal) bool { return a.Facts.Peers == nil && a.Claims["feature-flag"] == nil }},
-		{"padded", func(f *fake) { f.trail = make([]byte, 3) }, "", verdict.TierWarning,
+		{"padded", func(f *fake) { f.Trail = make([]byte, 3) }, "", verdict.TierWarning,
 			func(a verdict.Appraisal) bool { return a.Claims["padded"] == 3 }},
-		{"peers", field(opaqueSwitchPDI, pdis(5, 0, 6, 5)), "", verdict.TierWarning,
+		{"position of a switch", field(nvidia.OpaquePosition, []byte{1, 0}), "identity-mismatch", verdict.TierContraindicated,
+			func(a verdict.Appraisal) bool { return a.Vector[verdict.Hardware] == 97 }},
+		{"list of GPUs of a switch", field(nvidia.OpaqueGPUs, make([]byte, 128)), "identity-mismatch", verdict.TierContraindicated,
+			func(a verdict.Appraisal) bool { return a.Vector[verdict.Hardware] == 97 }},
+		{"lock of a switch", field(nvidia.OpaqueLock, []byte{1, 0}), "identity-mismatch", verdict.TierContraindicated,
+			func(a verdict.Appraisal) bool { return a.Vector[verdict.Hardware] == 97 }},
+		{"peers", field(nvidia.OpaquePDI, pdis(5, 0, 6, 5)), "", verdict.TierWarning,
 			func(a verdict.Appraisal) bool {
 				return reflect.DeepEqual(a.Facts.Peers, []string{"nvidia-pdi:0000000000000005", "nvidia-pdi:0000000000000006"})
 			}},
 		{"unknown PCIe state", field(opaqueProtectedPCIe, []byte{1}), "", verdict.TierWarning,
 			func(a verdict.Appraisal) bool { return a.Claims["protected-pcie"] == "unknown (0x01)" }},
-		{"copy of the nonce differs", func(f *fake) { f.members = map[string]any{"nonce": strings.Repeat("00", 32)} }, "nonce-mismatch", verdict.TierContraindicated, all99},
-		{"copy of the driver version differs", func(f *fake) { f.members = map[string]any{"driver_version": "1.2"} }, "identity-mismatch", verdict.TierContraindicated, all99},
-		{"copy of the VBIOS version differs", func(f *fake) { f.members = map[string]any{"vbios_version": "1.2"} }, "identity-mismatch", verdict.TierContraindicated, all99},
+		{"copy of the nonce differs", func(f *fake) { f.Members = map[string]any{"nonce": strings.Repeat("00", 32)} }, "nonce-mismatch", verdict.TierContraindicated, all99},
+		{"copy of the driver version differs", func(f *fake) { f.Members = map[string]any{"driver_version": "1.2"} }, "identity-mismatch", verdict.TierContraindicated, all99},
+		{"copy of the VBIOS version differs", func(f *fake) { f.Members = map[string]any{"vbios_version": "1.2"} }, "identity-mismatch", verdict.TierContraindicated, all99},
 		{"copies agree", func(f *fake) {
-			f.members = map[string]any{"vbios_version": "96.00.9f.00.01", "driver_version": "590.12", "version": "1.0"}
+			f.Members = map[string]any{"vbios_version": "96.00.9f.00.01", "driver_version": "590.12", "version": "1.0"}
 		}, "", verdict.TierWarning, nil},
 		{"nonce in base64", func(f *fake) {
-			f.members = map[string]any{"nonce": base64.StdEncoding.EncodeToString(f.nonce)}
+			f.Members = map[string]any{"nonce": base64.StdEncoding.EncodeToString(f.Nonce)}
 		}, "", verdict.TierWarning, nil},
-		{"unknown member", func(f *fake) { f.members = map[string]any{"later": 1} }, "", verdict.TierWarning,
+		{"unknown member", func(f *fake) { f.Members = map[string]any{"later": 1} }, "", verdict.TierWarning,
 			func(a verdict.Appraisal) bool { return reflect.DeepEqual(a.Claims["unknown-members"], []any{"later"}) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -342,7 +362,7 @@ func pdis(n ...byte) []byte {
 
 func TestFreshness(t *testing.T) {
 	f := newFake(t)
-	raw := f.leaf()
+	raw := f.Leaf()
 	v := newTest(t, f.roots())
 	for _, c := range []struct {
 		nonce []byte
@@ -350,15 +370,15 @@ func TestFreshness(t *testing.T) {
 		code  string
 		tier  verdict.Tier
 	}{
-		{f.nonce, verdict.FreshnessFresh, "", verdict.TierWarning},
+		{f.Nonce, verdict.FreshnessFresh, "", verdict.TierWarning},
 		{nil, verdict.FreshnessNotEstablished, "nonce-not-established", verdict.TierWarning},
 		{[]byte{}, verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
-		{f.nonce[:31], verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
-		{append(slices.Clone(f.nonce), 7), verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
+		{f.Nonce[:31], verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
+		{append(slices.Clone(f.Nonce), 7), verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
 		{bytes.Repeat([]byte{8}, 32), verdict.FreshnessMismatch, "nonce-mismatch", verdict.TierContraindicated},
 	} {
 		a := appraise(t, v, raw, c.nonce, at)
-		if a.Freshness != c.want || a.Status() != c.tier || !bytes.Equal(a.NonceSeen, f.nonce) || (c.code != "" && !slices.Contains(codes(a), c.code)) {
+		if a.Freshness != c.want || a.Status() != c.tier || !bytes.Equal(a.NonceSeen, f.Nonce) || (c.code != "" && !slices.Contains(codes(a), c.code)) {
 			t.Errorf("nonce %x: %s, %v, %v", c.nonce, a.Freshness, a.Status(), a.Reasons)
 		}
 	}
@@ -366,7 +386,7 @@ func TestFreshness(t *testing.T) {
 
 func TestNoVerdict(t *testing.T) {
 	f := newFake(t)
-	raw := f.leaf()
+	raw := f.Leaf()
 	v := newTest(t, f.roots())
 	if _, err := v.Appraise(context.Background(), verifiers.Input{Evidence: raw}); !errors.Is(err, verifiers.ErrMalfunction) {
 		t.Errorf("zero time: %v", err)
@@ -385,26 +405,44 @@ func TestSchemeIsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, base := range []string{MediaType, MediaTypeAlias} {
-		if sc, _, err := s.Route(evidence.MediaType{Base: base}, nil); err != nil || sc.Name != Name {
-			t.Errorf("%s: %v", base, err)
+		for _, arch := range []string{"HOPPER", "Blackwell"} {
+			sc, mt, err := s.Route(evidence.MediaType{Base: base}, []byte(`[{"arch":"`+arch+`"}]`))
+			if err != nil || sc.Name != Name || mt.String() != base {
+				t.Errorf("%s of %s: %s, %v", base, arch, mt, err)
+			}
 		}
+		if _, _, err := s.Route(evidence.MediaType{Base: base}, []byte(`[{"arch":"LS10"}]`)); !errors.Is(err, verifiers.ErrNoVerifier) {
+			t.Errorf("a switch is routed to the scheme of GPUs: %v", err)
+		}
+	}
+}
+
+// One layout: the helpers of collectors read the reports of both kinds here.
+func TestParseReport(t *testing.T) {
+	f := newFake(t)
+	r, err := ParseReport(f.Report())
+	if err != nil || !bytes.Equal(r.Nonce, f.Nonce) || len(r.Blocks) != len(f.Blocks) || len(r.Opaque) != len(f.Fields) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if _, err := ParseReport(append(f.Report(), 1)); err == nil {
+		t.Error("a byte behind the report is accepted")
 	}
 }
 
 // One verifier, many goroutines, good and bad evidence through one cache.
 func TestConcurrent(t *testing.T) {
 	f := newFake(t)
-	good := f.leaf()
-	bad := f.wrap(f.certs[:], append(f.report(), 1))
+	good := f.Leaf()
+	bad := f.Wrap(f.Certs[:], append(f.Report(), 1))
 	v := newTest(t, f.roots())
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 4 {
-				if a, err := v.Appraise(t.Context(), verifiers.Input{Evidence: good, Nonce: f.nonce, Time: at}); err != nil || a.Status() != verdict.TierWarning {
+				if a, err := v.Appraise(t.Context(), verifiers.Input{Evidence: good, Nonce: f.Nonce, Time: at}); err != nil || a.Status() != verdict.TierWarning {
 					t.Errorf("good: %v, %v", a.Reasons, err)
 				}
-				if a, err := v.Appraise(t.Context(), verifiers.Input{Evidence: bad, Nonce: f.nonce, Time: at}); err != nil || a.Status() != verdict.TierContraindicated {
+				if a, err := v.Appraise(t.Context(), verifiers.Input{Evidence: bad, Nonce: f.Nonce, Time: at}); err != nil || a.Status() != verdict.TierContraindicated {
 					t.Errorf("bad: %v, %v", a.Reasons, err)
 				}
 			}

@@ -4,7 +4,6 @@ package nvidiagpu
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"reflect"
 	"slices"
@@ -12,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers/internal/nvidia"
+	"github.com/assize/assize/verifiers/internal/nvidia/nvidiatest"
 )
 
 // The flags of the layer, by their bits. Recorded devices have 0x80000001.
@@ -29,10 +30,10 @@ func TestFirmwareState(t *testing.T) {
 		{0xF0000001, "configuration configuration debug-enabled", "not-secure state"},
 	} {
 		f := newFakeOf(t, "BLACKWELL", "GB100", "GSP", 0x41)
-		f.ext = tcbInfo(c.flags)
+		f.Ext = nvidiatest.TCBInfo(c.flags)
 		a := f.appraise()
 		if c.codes == "" {
-			wantGood(t, a, f.nonce)
+			wantGood(t, a, f.Nonce)
 			continue
 		}
 		if a.Vector[verdict.Configuration] != verdict.ClaimContraindicate || a.Status() != verdict.TierContraindicated ||
@@ -47,25 +48,19 @@ func extraCodes(a verdict.Appraisal) []string {
 	return slices.DeleteFunc(codes(a), func(s string) bool { return s == "no-collateral" || s == "no-reference-values" })
 }
 
-// with replaces or adds one opaque field.
-func (f *fake) with(typ uint16, v []byte) *fake {
-	f.fields = append(slices.DeleteFunc(f.fields, func(x Field) bool { return x.Type == typ }), Field{typ, v})
-	return f
-}
-
 // Signed by the device, but without a meaning: the field counts as not there
 // and is named, and the claims do not contradict the vector.
 func TestOpaqueWithoutMeaning(t *testing.T) {
 	for typ, v := range map[uint16][]byte{
-		opaqueDriver: []byte("../x\x00"), opaqueVBIOS: []byte("96.10.55.00.01"), opaqueSwitchPDI: make([]byte, 9),
-		opaqueVersion: {1}, opaqueFeature: {1}, opaqueProject: []byte("a\x00b"), opaqueBoard: {1}, opaqueNVDEC0: {}, opaqueMSRSCNT: {1},
+		nvidia.OpaqueDriver: []byte("../x\x00"), nvidia.OpaqueVBIOS: []byte("96.10.55.00.01"), nvidia.OpaquePDI: make([]byte, 9),
+		nvidia.OpaqueVersion: {1}, opaqueFeature: {1}, opaqueProject: []byte("a\x00b"), opaqueBoard: {1}, opaqueNVDEC0: {}, nvidia.OpaqueMSRSCNT: {1},
 	} {
 		f := newFake(t).with(typ, v)
 		a := f.appraise()
 		var want verdict.Vector
 		want[verdict.Hardware], want[verdict.Configuration], want[verdict.Executables] = 32, 36, 33
 		named := fmt.Sprintf("field %d of %d bytes", typ, len(v))
-		if a.Vector != want || a.Claims[reportClaim+"signature-verified"] != true || !slices.Contains(extraCodes(a), "configuration") ||
+		if a.Vector != want || a.Claims[gpuClaim+"attestation-report-signature-verified"] != true || !slices.Contains(extraCodes(a), "configuration") ||
 			!strings.Contains(fmt.Sprint(a.Reasons), named) || a.Facts.Peers != nil {
 			t.Errorf("field %d: vector %v, reasons %v", typ, a.Vector, a.Reasons)
 		}
@@ -80,9 +75,9 @@ func TestOpaqueWithoutMeaning(t *testing.T) {
 // An FWID that is none cannot be the one in the certificate.
 func TestOddFWID(t *testing.T) {
 	for _, n := range []int{0, 1, 47, 49} {
-		a := newFake(t).with(opaqueFWID, bytes.Repeat([]byte{0xF1}, n)).appraise()
+		a := newFake(t).with(nvidia.OpaqueFWID, bytes.Repeat([]byte{0xF1}, n)).appraise()
 		if a.Vector[verdict.Hardware] != 96 || !slices.Equal(extraCodes(a), []string{"identity-mismatch", "configuration"}) ||
-			a.Claims[reportClaim+"cert-chain-fwid-match"] != false {
+			a.Claims[gpuClaim+"attestation-report-cert-chain-fwid-match"] != false {
 			t.Errorf("%d bytes: vector %v, reasons %v", n, a.Vector, a.Reasons)
 		}
 	}
@@ -91,8 +86,8 @@ func TestOddFWID(t *testing.T) {
 // A version that we do not know may give known numbers other sizes and
 // meanings: they are unknown then, and only that makes the difference.
 func TestNewerOpaqueVersion(t *testing.T) {
-	f := newFake(t).with(opaqueFeature, []byte{1, 2, 3, 4}).with(opaqueBoard, []byte{1}).with(opaqueSwitchPDI, make([]byte, 9)).
-		with(opaqueProtectedPCIe, []byte{0xAA}).with(opaqueVersion, []byte{2, 0})
+	f := newFake(t).with(opaqueFeature, []byte{1, 2, 3, 4}).with(opaqueBoard, []byte{1}).with(nvidia.OpaquePDI, make([]byte, 9)).
+		with(opaqueProtectedPCIe, []byte{0xAA}).with(nvidia.OpaqueVersion, []byte{2, 0})
 	a := f.appraise()
 	if a.Status() != verdict.TierWarning || a.Vector[verdict.Configuration] != 36 || a.Vector[verdict.Hardware] != 32 ||
 		!slices.Equal(extraCodes(a), []string{"configuration"}) || !strings.Contains(fmt.Sprint(a.Reasons), "version 2") {
@@ -106,21 +101,21 @@ func TestNewerOpaqueVersion(t *testing.T) {
 			t.Errorf("claim %s is %v", name, v)
 		}
 	}
-	if a.Claims[gpuClaim+"driver-version"] != "590.12" || a.Claims[reportClaim+"cert-chain-fwid-match"] != true {
+	if a.Claims[gpuClaim+"driver-version"] != "590.12" || a.Claims[gpuClaim+"attestation-report-cert-chain-fwid-match"] != true {
 		t.Errorf("claims %v", a.Claims)
 	}
 	// A version that cannot be read is not taken for an old one.
-	a = newFake(t).with(opaqueVersion, []byte{1}).appraise()
+	a = newFake(t).with(nvidia.OpaqueVersion, []byte{1}).appraise()
 	if _, said := a.Claims["opaque-version"]; said || a.Claims["protected-pcie"] != nil || len(a.Claims["opaque-unknown"].([]any)) != 3 ||
 		!slices.Equal(extraCodes(a), []string{"configuration"}) {
 		t.Errorf("version of one byte: reasons %v, claims %v", a.Reasons, a.Claims)
 	}
 	// What identifies the firmware is still held against the certificate.
-	a = newFake(t).with(opaqueVersion, []byte{2, 0}).with(opaqueFWID, make([]byte, 48)).appraise()
+	a = newFake(t).with(nvidia.OpaqueVersion, []byte{2, 0}).with(nvidia.OpaqueFWID, make([]byte, 48)).appraise()
 	if a.Vector[verdict.Hardware] != 96 {
 		t.Errorf("other FWID: vector %v", a.Vector)
 	}
-	a = newFake(t).with(opaqueVersion, []byte{2, 0}).with(opaqueFWID, make([]byte, 64)).appraise()
+	a = newFake(t).with(nvidia.OpaqueVersion, []byte{2, 0}).with(nvidia.OpaqueFWID, make([]byte, 64)).appraise()
 	if a.Vector[verdict.Hardware] != 32 || !slices.Equal(extraCodes(a), []string{"claim-not-asserted", "configuration"}) {
 		t.Errorf("FWID of a new form: vector %v, reasons %v", a.Vector, a.Reasons)
 	}
@@ -130,30 +125,7 @@ func TestNewerOpaqueVersion(t *testing.T) {
 func TestRootIsNamed(t *testing.T) {
 	f := newFake(t)
 	a := f.appraise()
-	if got := a.Claims["root_sha256"]; got != hexSum(f.certs[posRoot].Raw) || got == rootSHA256 {
+	if got := a.Claims["root_sha256"]; got != hexSum(f.Certs[rootAt].Raw) || got == pinnedRoot {
 		t.Errorf("root %v", got)
-	}
-}
-
-// A chain takes a place in the caches only when its key has signed a report.
-func TestCachesHoldSignersOnly(t *testing.T) {
-	f, g := newFake(t), newFake(t)
-	f.build()
-	g.build()
-	v := newTest(t, f.roots()).(*verifier)
-	size := func() [2]int { return [2]int{v.anchors.devices.Len(), v.anchors.shared.Len()} }
-	wantRefused(t, appraise(t, v, f.wrap(f.certs[:], g.report()), f.nonce, at), verdict.ReasonSignatureInvalid)
-	if size() != [2]int{} {
-		t.Errorf("chains without a signature: %v", size())
-	}
-	wantGood(t, appraise(t, v, f.wrap(f.certs[:], f.report()), f.nonce, at), f.nonce)
-	if size() != [2]int{1, 1} {
-		t.Errorf("chains after a good report: %v", size())
-	}
-	// Other spellings of one chain are one chain.
-	f.members = map[string]any{"certificate": base64.StdEncoding.EncodeToString(append([]byte("\n\n"), pemText(f.certs[:])...))}
-	wantGood(t, appraise(t, v, f.wrap(f.certs[:], f.report()), f.nonce, at), f.nonce)
-	if size() != [2]int{1, 1} {
-		t.Errorf("chains after another spelling: %v", size())
 	}
 }

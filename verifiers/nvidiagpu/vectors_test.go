@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"reflect"
 	"slices"
@@ -19,6 +20,9 @@ import (
 	"github.com/assize/assize/internal/vectors"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/nvidia"
+	"github.com/assize/assize/verifiers/internal/nvidia/container"
+	"github.com/assize/assize/verifiers/internal/nvidia/nvidiatest"
 	"github.com/confidentsecurity/go-nvtrust/pkg/gonvtrust/mocks"
 )
 
@@ -38,7 +42,7 @@ func wrapText(tb testing.TB, arch string, report, chain []byte) (leaf, nonce []b
 	tb.Helper()
 	raw := unhex(tb, string(report))
 	nonce = raw[4 : 4+NonceSize]
-	return array(tb, map[string]any{
+	return nvidiatest.Array(tb, map[string]any{
 		"arch": arch, "nonce": hex.EncodeToString(nonce),
 		"evidence": base64.StdEncoding.EncodeToString(raw), "certificate": base64.StdEncoding.EncodeToString(chain),
 	}), nonce
@@ -60,7 +64,7 @@ func TestModuleMock(t *testing.T) {
 		if want := []string{"nvidia-ueid:460032006552296075780760406069494258829212062021", "nvidia-pdi:ffeeb20009e0be49"}; !reflect.DeepEqual(a.Facts.Device, want) {
 			t.Errorf("device %v", a.Facts.Device)
 		}
-		if a.Claims["hwmodel"] != "GH100 A01 GSP BROM" || a.Claims["root_sha256"] != rootSHA256 || a.Claims["fwid"] != "absent" || len(a.Claims["measurements"].(map[string]any)) < 26 {
+		if a.Claims["hwmodel"] != "GH100 A01 GSP BROM" || a.Claims["root_sha256"] != pinnedRoot || a.Claims["fwid"] != "absent" || len(a.Claims["measurements"].(map[string]any)) < 26 {
 			t.Errorf("claims %v", a.Claims)
 		}
 	}
@@ -69,16 +73,26 @@ func TestModuleMock(t *testing.T) {
 	wantRefused(t, appraise(t, v, leaf, nonce, time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)), verdict.ReasonExpired)
 }
 
-// The pinned root is the one that real devices send, byte for byte.
+// The pinned root is the one that real devices send, byte for byte, and no
+// other certificate with its name is.
 func TestPinnedRoot(t *testing.T) {
-	ders, err := splitPEM(mocks.ValidCertChainData)
-	if err != nil {
-		t.Fatal(err)
+	var last []byte
+	for rest := mocks.ValidCertChainData; ; {
+		block, more := pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		last, rest = block.Bytes, more
 	}
-	pinned, err := splitPEM([]byte(rootPEM))
-	if err != nil || len(pinned) != 1 || !bytes.Equal(pinned[0], ders[posRoot]) || hexSum(pinned[0]) != rootSHA256 {
-		t.Fatalf("%v", err)
+	if hexSum(last) != pinnedRoot {
+		t.Fatalf("the recorded chain ends in %s", hexSum(last))
 	}
+	leaf, nonce := mockLeaf(t)
+	if a := appraise(t, newTest(t, verifiers.Deps{}), leaf, nonce, at); a.Claims["root_sha256"] != pinnedRoot {
+		t.Errorf("%v", a.Claims)
+	}
+	f := newFake(t)
+	wantRefused(t, appraise(t, newTest(t, verifiers.Deps{}), f.Leaf(), f.Nonce, at), verdict.ReasonUnknownRoot)
 }
 
 const (
@@ -144,12 +158,12 @@ func TestRecordedLeaves(t *testing.T) {
 					wantRefused(t, appraise(t, v, p, nil, at), c.code)
 					continue
 				}
-				d, err := decodeDevice(p)
+				d, err := container.Decode(p)
 				if err != nil {
 					t.Fatal(err)
 				}
-				a := appraise(t, v, p, d.nonce, at)
-				wantGood(t, a, d.nonce)
+				a := appraise(t, v, p, d.Nonce, at)
+				wantGood(t, a, d.Nonce)
 				for _, id := range a.Facts.Device {
 					if seen[id] {
 						t.Errorf("%s occurs twice", id)
@@ -180,20 +194,13 @@ func TestPeersAreTheSwitches(t *testing.T) {
 	}
 	var want []string
 	for _, s := range switches {
-		ders, err := splitPEM(s.Certificate)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := newAnchors(nil)
-		if err != nil {
-			t.Fatal(err)
+		_, rest := pem.Decode(s.Certificate)
+		device, _ := pem.Decode(rest)
+		if device == nil {
+			t.Fatal("no second certificate")
 		}
 		// Certificate 1's serial number is 0x50 and the PDI.
-		_, err = a.parse(ders)
-		if err == nil || !strings.Contains(err.Error(), "NVSwitch") {
-			t.Fatal(err)
-		}
-		want = append(want, "nvidia-pdi:"+serialOf(t, ders[1])[2:])
+		want = append(want, "nvidia-pdi:"+serialOf(t, device.Bytes)[2:])
 	}
 	slices.Sort(want)
 	parts, err := Scheme().Components(evidence.MediaType{Base: MediaType}, vectors.Read(t, ppcieDir+"gpu_evidence.json"))
@@ -290,7 +297,7 @@ func (o oracle) compare(t *testing.T, r *Report, types map[string]uint16) {
 		if want.Size != len(b.Value) || want.Type != int(b.Type) {
 			t.Errorf("block %d: type %d, size %d", b.Index, b.Type, len(b.Value))
 		}
-		size += blockHeader + len(b.Value)
+		size += 7 + len(b.Value)
 	}
 	if size != o.MeasurementRecordLength {
 		t.Errorf("record of %d bytes, expected %d", size, o.MeasurementRecordLength)
@@ -354,17 +361,19 @@ func TestDetailsAgreeWithNVIDIA(t *testing.T) {
 	types := map[string]uint16{}
 	// The parser prints the counters as numbers and does not print the version
 	// and the feature flag at all, which its opaque length counts.
-	fields := []Field{{opaqueMSRSCNT, make([]byte, 256)}, {opaqueVersion, []byte{1, 0}}, {opaqueFeature, []byte{0, 0}}}
+	fields := []nvidiatest.Field{
+		{Type: nvidia.OpaqueMSRSCNT, Value: make([]byte, 256)}, {Type: nvidia.OpaqueVersion, Value: []byte{1, 0}}, {Type: opaqueFeature, Value: []byte{0, 0}},
+	}
 	for _, n := range names {
 		types["OPAQUE_FIELD_ID_"+n.name] = n.typ
-		fields = append(fields, Field{n.typ, unhex(t, strings.TrimPrefix(o.OpaqueData.OpaqueDataField["OPAQUE_FIELD_ID_"+n.name].(string), "0x"))})
+		fields = append(fields, nvidiatest.Field{Type: n.typ, Value: unhex(t, strings.TrimPrefix(o.OpaqueData.OpaqueDataField["OPAQUE_FIELD_ID_"+n.name].(string), "0x"))})
 	}
-	var blocks []Block
+	var blocks []nvidiatest.Block
 	for i := 1; i <= o.NumberOfBlocks; i++ {
 		b := o.MeasurementRecord.MeasurementBlocks[fmt.Sprint(i)]
-		blocks = append(blocks, Block{uint8(i), uint8(b.Type), unhex(t, strings.TrimPrefix(b.Value, "0x"))})
+		blocks = append(blocks, nvidiatest.Block{Index: uint8(i), Type: uint8(b.Type), Value: unhex(t, strings.TrimPrefix(b.Value, "0x"))})
 	}
-	msg := unsigned(make([]byte, NonceSize), blocks, fields)
+	msg := nvidiatest.Unsigned(make([]byte, NonceSize), blocks, fields)
 	r, err := ParseReport(append(msg, unhex(t, strings.TrimPrefix(o.Signature, "0x"))...))
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -82,18 +84,30 @@ func leaf(w io.Writer, n *evidence.Node, indent string, schemes *verifiers.Set) 
 }
 
 func scheme(n *evidence.Node, schemes *verifiers.Set) string {
-	sc, mt, err := schemes.Route(n.MediaType(), n.Value())
+	parts, split, err := schemes.Parts(n.MediaType(), n.Value())
 	if err != nil {
 		return "no scheme: " + clean(err.Error())
 	}
-	parts, err := sc.Components(mt, n.Value())
-	if err != nil {
-		return "scheme " + sc.Name + ", malformed: " + clean(err.Error())
+	if !split {
+		return "scheme " + parts[0].Scheme.Name
 	}
-	if sc.Split != nil {
-		return fmt.Sprintf("scheme %s, %d device(s)", sc.Name, len(parts))
+	count := map[string]int{}
+	for _, p := range parts {
+		name := p.Scheme.Name
+		if p.Err != nil {
+			name = "no scheme"
+		}
+		count[name]++
 	}
-	return "scheme " + sc.Name
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(count)) {
+		if name == "no scheme" {
+			out = append(out, fmt.Sprintf("no scheme for %d device(s)", count[name]))
+			continue
+		}
+		out = append(out, fmt.Sprintf("scheme %s, %d device(s)", name, count[name]))
+	}
+	return strings.Join(out, "; ")
 }
 
 func signer(n *evidence.Node) string {

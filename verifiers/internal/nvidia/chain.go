@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvidiagpu
+package nvidia
 
 import (
 	"bytes"
@@ -51,6 +51,7 @@ EY55WYoDBvs2wPAH1Gw4LbcwUN8QCff8bFmV4ZxjCRr4WXTLFHBKjbfneGSBWwA=
 // The root is pinned twice, so that neither a reissued certificate nor another
 // key under the same name passes unnoticed.
 const (
+	// rootSHA256 is the SHA-256 of the pinned root, in hexadecimal.
 	rootSHA256     = "102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48"
 	rootSPKISHA256 = "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4"
 )
@@ -58,17 +59,20 @@ const (
 // digest is a SHA-256.
 type digest = [32]byte
 
-// chain is a device chain whose signatures were verified up to an anchor; only
+// Chain is a device chain whose signatures were verified up to an anchor; only
 // its validity periods depend on time. It is never changed after it was made.
-type chain struct {
+type Chain struct {
+	// ID is what the certificates say about the device.
+	ID Identity
+	// FWID is the firmware id in the leaf.
+	FWID FWID
+	// Signer is the SHA-256 of the leaf's SubjectPublicKeyInfo.
+	Signer [32]byte
+	// Root is the SHA-256 of the anchor, in hexadecimal.
+	Root string
+
 	certs [chainLength]*x509.Certificate
 	key   *ecdsa.PublicKey
-	id    identity
-	fwid  fwid
-	// signer is the SHA-256 of the leaf's SubjectPublicKeyInfo.
-	signer digest
-	// root is the SHA-256 of the anchor, in hexadecimal.
-	root string
 	// whole and upper are the SHA-256 of all certificates, and of those that
 	// are the same for a fleet.
 	whole, upper digest
@@ -79,24 +83,25 @@ type chain struct {
 // not. Who has old reports of many devices can push others out of the cache, and
 // all that is lost then is time. It is safe for concurrent use.
 type anchors struct {
+	kind    *Kind
 	roots   map[digest]*x509.Certificate // by SHA-256 of the certificate
-	devices *lru.Cache[*chain]
+	devices *lru.Cache[*Chain]
 	shared  *lru.Cache[struct{}]
 }
 
-func newAnchors(extra []*x509.Certificate) (*anchors, error) {
+func newAnchors(kind *Kind, extra []*x509.Certificate) (*anchors, error) {
 	block, _ := pem.Decode([]byte(rootPEM))
 	root, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("nvidiagpu: embedded root: %w", err)
+		return nil, fmt.Errorf("nvidia: embedded root: %w", err)
 	}
 	if hexSum(root.Raw) != rootSHA256 || hexSum(root.RawSubjectPublicKeyInfo) != rootSPKISHA256 {
-		return nil, errors.New("nvidiagpu: the embedded root is not the pinned one")
+		return nil, errors.New("nvidia: the embedded root is not the pinned one")
 	}
-	a := &anchors{roots: map[digest]*x509.Certificate{}, devices: lru.New[*chain](deviceCache), shared: lru.New[struct{}](sharedCache)}
+	a := &anchors{kind: kind, roots: map[digest]*x509.Certificate{}, devices: lru.New[*Chain](deviceCache), shared: lru.New[struct{}](sharedCache)}
 	for i, c := range append([]*x509.Certificate{root}, extra...) {
 		if c == nil || !c.IsCA {
-			return nil, fmt.Errorf("nvidiagpu: extra root %d is not a CA certificate", i-1)
+			return nil, fmt.Errorf("nvidia: extra root %d is not a CA certificate", i-1)
 		}
 		a.roots[sha256.Sum256(c.Raw)] = c
 	}
@@ -109,7 +114,7 @@ func hexSum(b []byte) string {
 }
 
 // verify returns the chain in a PEM text, verified at time t, or a fault.
-func (a *anchors) verify(text []byte, t time.Time) (*chain, error) {
+func (a *anchors) verify(text []byte, t time.Time) (*Chain, error) {
 	ders, err := splitPEM(text)
 	if err != nil {
 		return nil, failed(verdict.ReasonMalformed, "certificate chain: %v", err)
@@ -137,7 +142,7 @@ func (a *anchors) verify(text []byte, t time.Time) (*chain, error) {
 
 // remember keeps a verified chain, whose key has signed a report: certificates
 // are public, so a chain alone must not take a place.
-func (a *anchors) remember(c *chain) {
+func (a *anchors) remember(c *Chain) {
 	a.devices.Put(c.whole, c)
 	a.shared.Put(c.upper, struct{}{})
 }
@@ -151,6 +156,9 @@ func chainKey(ders [][]byte) (k digest) {
 	h.Sum(k[:0])
 	return k
 }
+
+// strictBase64 refuses non-zero trailing bits, but steps over line ends.
+var strictBase64 = base64.StdEncoding.Strict()
 
 const (
 	pemBegin = "-----BEGIN CERTIFICATE-----"
@@ -188,8 +196,8 @@ func splitPEM(text []byte) ([][]byte, error) {
 
 // parse reads the certificates and checks everything but signatures and time.
 // The presented root is only compared; the anchor takes its place.
-func (a *anchors) parse(ders [][]byte) (*chain, error) {
-	c := &chain{}
+func (a *anchors) parse(ders [][]byte) (*Chain, error) {
+	c := &Chain{}
 	for i, der := range ders {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
@@ -202,19 +210,19 @@ func (a *anchors) parse(ders [][]byte) (*chain, error) {
 		return nil, unrecognized(verdict.ReasonUnknownRoot, "the chain ends in %q with SHA-256 %s, which is no root of this scheme",
 			c.certs[posRoot].Subject.CommonName, hexSum(ders[posRoot]))
 	}
-	c.certs[posRoot], c.root = root, hexSum(root.Raw)
+	c.certs[posRoot], c.Root = root, hexSum(root.Raw)
 	if err := c.shape(); err != nil {
 		return nil, err
 	}
 	var err error
-	if c.id, err = readIdentity(c.certs); err != nil {
+	if c.ID, err = a.kind.readIdentity(c.certs); err != nil {
 		return nil, err
 	}
-	if c.fwid, err = readFWID(c.certs[posLeaf], c.certs[posDevice]); err != nil {
+	if c.FWID, err = readFWID(c.certs[posLeaf], c.certs[posDevice]); err != nil {
 		return nil, failed(verdict.ReasonChainInvalid, "certificate 0: %v", err)
 	}
 	c.key = c.certs[posLeaf].PublicKey.(*ecdsa.PublicKey) // shape has checked it
-	c.signer = sha256.Sum256(c.certs[posLeaf].RawSubjectPublicKeyInfo)
+	c.Signer = sha256.Sum256(c.certs[posLeaf].RawSubjectPublicKeyInfo)
 	return c, nil
 }
 
@@ -222,7 +230,7 @@ var oidNameConstraints = []int{2, 5, 29, 30}
 
 // shape checks order, keys and roles. Path length is checked here because the
 // signatures are verified in two halves, of which neither sees the whole path.
-func (c *chain) shape() error {
+func (c *Chain) shape() error {
 	for i, cert := range c.certs {
 		key, ok := cert.PublicKey.(*ecdsa.PublicKey)
 		if !ok || key.Curve != elliptic.P384() || cert.SignatureAlgorithm != x509.ECDSAWithSHA384 {
@@ -254,7 +262,7 @@ func (c *chain) shape() error {
 }
 
 // valid checks the validity periods of all five certificates at time t.
-func (c *chain) valid(t time.Time) error {
+func (c *Chain) valid(t time.Time) error {
 	for i, cert := range c.certs {
 		if t.Before(cert.NotBefore) || t.After(cert.NotAfter) {
 			return failed(verdict.ReasonExpired, "certificate %d (%q) is valid from %s to %s, not at %s", i, cert.Subject.CommonName,
@@ -264,8 +272,8 @@ func (c *chain) valid(t time.Time) error {
 	return nil
 }
 
-// expires is the earliest end of validity in the chain.
-func (c *chain) expires() time.Time {
+// Expires is the earliest end of validity in the chain.
+func (c *Chain) Expires() time.Time {
 	first := c.certs[0].NotAfter
 	for _, cert := range c.certs[1:] {
 		if cert.NotAfter.Before(first) {
@@ -277,7 +285,7 @@ func (c *chain) expires() time.Time {
 
 // signatures verifies the links in two halves: provisioner to root, which is
 // the same for a fleet and cached, and leaf to provisioner.
-func (a *anchors) signatures(c *chain, t time.Time) error {
+func (a *anchors) signatures(c *Chain, t time.Time) error {
 	if _, ok := a.shared.Get(c.upper); !ok {
 		if err := link(c.certs[posShared:], posShared, t); err != nil {
 			return err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvidiagpu
+package nvidia
 
 import (
 	"crypto/ecdsa"
@@ -9,14 +9,18 @@ import (
 	"time"
 
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers/internal/nvidia/container"
 )
 
-// proof is what cryptography established about one device.
-type proof struct {
-	device  *device
-	report  *Report
-	chain   *chain
-	details *details
+// Proof is what cryptography established about one device: its chain ends in
+// a root of the scheme, names a device of the kind, and its key has signed the
+// report. What the opaque data of the report mean is for the scheme to read.
+type Proof struct {
+	Device *container.Device
+	Report *Report
+	Chain  *Chain
+
+	kind *Kind
 }
 
 // stage says how far an appraisal came, for the claims of one that failed.
@@ -30,33 +34,32 @@ const (
 )
 
 // establish goes from bytes to proved contents: form, device chain at time t,
-// signature of the report by the leaf key, and only then the meaning of the
-// opaque data. The stage is the last one that was passed.
-func (a *anchors) establish(raw []byte, t time.Time) (*proof, stage, error) {
-	d, err := decodeDevice(raw)
+// signature of the report by the leaf key. The stage is the last one that was passed.
+func (a *anchors) establish(raw []byte, t time.Time) (*Proof, stage, error) {
+	d, err := container.Decode(raw)
 	if err != nil {
 		return nil, stageNothing, failed(verdict.ReasonMalformed, "%v", err)
 	}
-	if err := knownArch(d.arch); err != nil {
+	if err := a.kind.knownArch(d.Arch); err != nil {
 		return nil, stageNothing, err
 	}
-	r, err := ParseReport(d.report)
+	r, err := ParseReport(d.Report)
 	if err != nil {
 		return nil, stageNothing, failed(verdict.ReasonMalformed, "%v", err)
 	}
-	c, err := a.verify(d.pem, t)
+	c, err := a.verify(d.Chain, t)
 	if err != nil {
 		return nil, stageParsed, err
 	}
-	if err := c.id.checkArch(d.arch); err != nil {
+	if err := a.kind.checkArch(d.Arch, c.ID); err != nil {
 		return nil, stageChain, err
 	}
 	if !verifySignature(c.key, r.Signed, r.Signature) {
 		return nil, stageChain, failed(verdict.ReasonSignatureInvalid,
-			"the report is not signed by the key of certificate 0 (ueid %s)", c.id.ueid)
+			"the report is not signed by the key of certificate 0 (ueid %s)", c.ID.UEID)
 	}
 	a.remember(c)
-	return &proof{device: d, report: r, chain: c, details: readDetails(r.Opaque)}, stageSigned, nil
+	return &Proof{Device: d, Report: r, Chain: c, kind: a.kind}, stageSigned, nil
 }
 
 // verifySignature checks raw r||s, each big-endian and half as long as sig,

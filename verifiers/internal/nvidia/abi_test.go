@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvidiagpu
+package nvidia
 
 import (
 	"bytes"
@@ -9,7 +9,24 @@ import (
 	"testing"
 
 	"github.com/confidentsecurity/go-nvtrust/pkg/gonvtrust/mocks"
+
+	"github.com/assize/assize/verifiers/internal/nvidia/nvidiatest"
 )
+
+const recordedNonce = "4cff7f5380ead8fad8ec2c531c110aca4302a88f603792801a8ca29ee151af2e"
+
+// unsigned encodes request and response up to the signature.
+func unsigned(nonce []byte, blocks []Block, fields []Field) []byte {
+	var b []nvidiatest.Block
+	for _, x := range blocks {
+		b = append(b, nvidiatest.Block(x))
+	}
+	var f []nvidiatest.Field
+	for _, x := range fields {
+		f = append(f, nvidiatest.Field(x))
+	}
+	return nvidiatest.Unsigned(nonce, b, f)
+}
 
 // recorded is the report of a real H100 (driver 545.00).
 func recorded(tb testing.TB) []byte {
@@ -38,9 +55,12 @@ func TestParseRecordedReport(t *testing.T) {
 			t.Fatalf("block %d: %+v", i, b)
 		}
 	}
-	d := readDetails(r.Opaque)
-	if d.odd != nil || d.driver != "545.00" || d.vbios != "96.00.5E.00.01" || d.project != "1010" || d.projectSKU != "0200" || d.chipSKU != "882" {
-		t.Fatalf("%+v", d)
+	driver, ok := Find(r.Opaque, OpaqueDriver)
+	if s, err := Text(driver.Value, true); !ok || err != nil || s != "545.00" {
+		t.Fatalf("driver %q, %v", s, err)
+	}
+	if _, ok := Find(r.Opaque, OpaqueFWID); ok {
+		t.Fatal("a field that is not there is found")
 	}
 }
 
@@ -91,7 +111,7 @@ func TestParseRejects(t *testing.T) {
 			if err == nil {
 				t.Fatalf("accepted: %d blocks, %d fields", len(r.Blocks), len(r.Opaque))
 			}
-			if !strings.HasPrefix(err.Error(), "nvidiagpu: ") {
+			if !strings.HasPrefix(err.Error(), "nvidia: ") {
 				t.Error(err)
 			}
 		})
@@ -154,11 +174,26 @@ func FuzzReport(f *testing.F) {
 		if !bytes.Equal(msg, r.Signed) || len(r.Signed)+SignatureSize+r.Padding != len(raw) {
 			t.Fatalf("parsed %d bytes, %d come back", len(r.Signed), len(msg))
 		}
-		d := readDetails(r.Opaque)
-		for _, s := range []string{d.driver, d.vbios, d.project, d.projectSKU, d.chipSKU, d.chipInfo} {
-			if strings.ContainsAny(s, "/\\%?#\x00\n ") || len(s) > maxText {
+		for _, f := range r.Opaque {
+			if s, err := Text(f.Value, false); err == nil && (strings.ContainsAny(s, "/\\%?#\x00\n ") || len(s) > maxText) {
 				t.Fatalf("text %q", s)
 			}
 		}
 	})
+}
+
+func TestText(t *testing.T) {
+	for in, want := range map[string]string{"590.12\x00": "590.12", "A_b-9.": "A_b-9.", "\x00\x00": "", strings.Repeat("x", 64): strings.Repeat("x", 64)} {
+		if got, err := Text([]byte(in), false); err != nil || got != want {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"../x", "a\x00b", "a b", "ä", "%41", strings.Repeat("x", 65), "\x80"} {
+		if got, err := Text([]byte(in), false); err == nil {
+			t.Errorf("%q is %q", in, got)
+		}
+	}
+	if _, err := Text([]byte{0}, true); err == nil {
+		t.Error("an empty text passes for one that is required")
+	}
 }

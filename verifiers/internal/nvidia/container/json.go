@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvidiagpu
+package container
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ type reader struct {
 const maxDepth = 32
 
 func (r *reader) fail(what string) error {
-	return fmt.Errorf("nvidiagpu: evidence is not JSON at offset %d: %s", r.at, what)
+	return fmt.Errorf("nvidia: evidence is not JSON at offset %d: %s", r.at, what)
 }
 
 // peek steps over white space and returns the next byte, 0 at the end.

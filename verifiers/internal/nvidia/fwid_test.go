@@ -1,26 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvidiagpu
+package nvidia
 
 import (
 	"bytes"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/asn1"
 	"testing"
+	"time"
+
+	"github.com/assize/assize/verifiers/internal/nvidia/nvidiatest"
 )
+
+// at is a time at which every recorded chain and every fake one is valid.
+var at = time.Date(2025, 1, 15, 0, 0, 0, 0, time.UTC)
+
+func newFake(tb testing.TB) *nvidiatest.Device {
+	return nvidiatest.New(tb, rand.Reader, at, nvidiatest.Model{
+		Arch: "HOPPER", Chip: "GH100", Engine: "GSP", Prefix: 0x41, PDI: []byte{0xFF, 0xEE, 0xB2, 0, 9, 0xE0, 0xBE, 0x49},
+	})
+}
 
 func TestCompositeDeviceForm(t *testing.T) {
 	f := newFake(t)
-	good := compositeDevice(f).Value
-	key, err := x509.MarshalPKIXPublicKey(&f.keys[1].PublicKey)
+	good := nvidiatest.CompositeDevice(f).Value
+	key, err := x509.MarshalPKIXPublicKey(&f.Keys[1].PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := readCompositeDevice(good, key); err != nil || !bytes.Equal(got.digest, f.fwid) {
-		t.Fatalf("%x, %v", got.digest, err)
+	if got, err := readCompositeDevice(good, key); err != nil || !bytes.Equal(got.Digest, f.FWID) {
+		t.Fatalf("%x, %v", got.Digest, err)
 	}
-	other, err := x509.MarshalPKIXPublicKey(&newKey(t, elliptic.P384()).PublicKey)
+	other, err := x509.MarshalPKIXPublicKey(&f.Key(elliptic.P384()).PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +61,7 @@ func TestDiceTCBInfoForm(t *testing.T) {
 		body := bytes.Join(elements, nil)
 		return append([]byte{0xA6, byte(len(body))}, body...)
 	}
-	fw := element(t, oidSHA384, fwidSize)
+	fw := element(t, oidSHA384, FWIDSize)
 	long := sequence(t, append(bytes.Clone(fw[2:]), 5, 0))
 	flags := []byte{0x87, 5, 0, 0x10, 0, 0, 0}
 	vendor := []byte{0x80, 1, 'N'}
@@ -74,7 +87,7 @@ func TestDiceTCBInfoForm(t *testing.T) {
 	} {
 		der := sequence(t, c.body)
 		got, err := readTCBInfo(der)
-		if (err == nil) != c.good || got.has(flagDebug) != c.debug || got.has(63) || (c.good && len(got.digest) != fwidSize) {
+		if (err == nil) != c.good || got.has(flagDebug) != c.debug || got.has(63) || (c.good && len(got.Digest) != FWIDSize) {
 			t.Errorf("%s: %+v, %v", c.name, got, err)
 		}
 		if _, err := readTCBInfo(append(der, 0)); err == nil {
@@ -106,19 +119,19 @@ func sequence(t *testing.T, body []byte) []byte {
 
 func FuzzFWID(f *testing.F) {
 	g := newFake(f)
-	f.Add(compositeDevice(g).Value)
-	f.Add(tcbInfo(0x80000001)(g).Value)
-	key, err := x509.MarshalPKIXPublicKey(&g.keys[1].PublicKey)
+	f.Add(nvidiatest.CompositeDevice(g).Value)
+	f.Add(nvidiatest.TCBInfo(0x80000001)(g).Value)
+	key, err := x509.MarshalPKIXPublicKey(&g.Keys[1].PublicKey)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, der []byte) {
-		for _, read := range []func() (fwid, error){
-			func() (fwid, error) { return readTCBInfo(der) },
-			func() (fwid, error) { return readCompositeDevice(der, key) },
+		for _, read := range []func() (FWID, error){
+			func() (FWID, error) { return readTCBInfo(der) },
+			func() (FWID, error) { return readCompositeDevice(der, key) },
 		} {
-			if got, err := read(); err == nil && len(got.digest) != fwidSize {
-				t.Fatalf("FWID of %d bytes", len(got.digest))
+			if got, err := read(); err == nil && len(got.Digest) != FWIDSize {
+				t.Fatalf("FWID of %d bytes", len(got.Digest))
 			}
 		}
 	})

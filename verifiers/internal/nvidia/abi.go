@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvidiagpu
+package nvidia
 
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/assize/assize/verifiers/internal/nvidia/container"
 )
 
 // Sizes in bytes and fixed octets of the two SPDM 1.1 messages that make a
 // report (DSP0274 1.1, GET_MEASUREMENTS and MEASUREMENTS).
 const (
 	// MaxReport bounds request, response and padding together.
-	MaxReport = 16 << 10
+	MaxReport = container.MaxReport
 	// NonceSize is the length of the requester's nonce.
-	NonceSize = 32
+	NonceSize = container.NonceSize
 	// SignatureSize is the length of a raw r||s ECDSA P-384 signature.
 	SignatureSize = 96
 	// MaxPadding is the number of zero bytes tolerated behind the signature;
@@ -71,10 +73,10 @@ type Field struct {
 // opaque type means, known or not, is not its business.
 func ParseReport(raw []byte) (*Report, error) {
 	if len(raw) > MaxReport {
-		return nil, fmt.Errorf("nvidiagpu: report of %d bytes, at most %d", len(raw), MaxReport)
+		return nil, fmt.Errorf("nvidia: report of %d bytes, at most %d", len(raw), MaxReport)
 	}
 	if len(raw) < requestSize+responseHeader {
-		return nil, fmt.Errorf("nvidiagpu: report of %d bytes ends inside the SPDM headers", len(raw))
+		return nil, fmt.Errorf("nvidia: report of %d bytes ends inside the SPDM headers", len(raw))
 	}
 	req, resp := raw[:requestSize], raw[requestSize:]
 	if err := checkHeaders(req, resp); err != nil {
@@ -125,7 +127,7 @@ func checkHeaders(req, resp []byte) error {
 		{"response param1", resp[2], 0}, {"response param2", resp[3], 0},
 	} {
 		if c.got != c.want {
-			return fmt.Errorf("nvidiagpu: SPDM %s is 0x%02x, expected 0x%02x", c.name, c.got, c.want)
+			return fmt.Errorf("nvidia: SPDM %s is 0x%02x, expected 0x%02x", c.name, c.got, c.want)
 		}
 	}
 	return nil
@@ -134,7 +136,7 @@ func checkHeaders(req, resp []byte) error {
 // take returns the next n bytes of b and moves at.
 func take(b []byte, at *int, n int, what string) ([]byte, error) {
 	if n > len(b)-*at {
-		return nil, fmt.Errorf("nvidiagpu: %s of %d bytes at offset %d of the response goes beyond its %d bytes", what, n, *at, len(b))
+		return nil, fmt.Errorf("nvidia: %s of %d bytes at offset %d of the response goes beyond its %d bytes", what, n, *at, len(b))
 	}
 	out := b[*at : *at+n : *at+n]
 	*at += n
@@ -143,7 +145,7 @@ func take(b []byte, at *int, n int, what string) ([]byte, error) {
 
 func parseBlocks(b []byte, count int) ([]Block, error) {
 	if count == 0 {
-		return nil, fmt.Errorf("nvidiagpu: no measurement blocks")
+		return nil, fmt.Errorf("nvidia: no measurement blocks")
 	}
 	out := make([]Block, 0, count)
 	var seen [256]bool
@@ -157,13 +159,13 @@ func parseBlocks(b []byte, count int) ([]Block, error) {
 		index, size, value := h[0], int(binary.LittleEndian.Uint16(h[2:])), int(binary.LittleEndian.Uint16(h[5:]))
 		switch {
 		case index == 0 || index > maxBlockIndex:
-			return nil, fmt.Errorf("nvidiagpu: measurement block at record offset %d has index %d", start, index)
+			return nil, fmt.Errorf("nvidia: measurement block at record offset %d has index %d", start, index)
 		case seen[index]:
-			return nil, fmt.Errorf("nvidiagpu: measurement block index %d occurs twice", index)
+			return nil, fmt.Errorf("nvidia: measurement block index %d occurs twice", index)
 		case h[1] != specDMTF:
-			return nil, fmt.Errorf("nvidiagpu: measurement block %d has specification 0x%02x, expected DMTF (0x01)", index, h[1])
+			return nil, fmt.Errorf("nvidia: measurement block %d has specification 0x%02x, expected DMTF (0x01)", index, h[1])
 		case value != size-dmtfHeader:
-			return nil, fmt.Errorf("nvidiagpu: measurement block %d of size %d holds a value of size %d", index, size, value)
+			return nil, fmt.Errorf("nvidia: measurement block %d of size %d holds a value of size %d", index, size, value)
 		}
 		seen[index] = true
 		v, err := take(b, &at, value, "measurement value")
@@ -173,7 +175,7 @@ func parseBlocks(b []byte, count int) ([]Block, error) {
 		out = append(out, Block{Index: index, Type: h[4], Value: v})
 	}
 	if at != len(b) {
-		return nil, fmt.Errorf("nvidiagpu: %d bytes behind the %d measurement blocks of the record", len(b)-at, count)
+		return nil, fmt.Errorf("nvidia: %d bytes behind the %d measurement blocks of the record", len(b)-at, count)
 	}
 	return out, nil
 }
@@ -188,11 +190,11 @@ func parseOpaque(b []byte) ([]Field, error) {
 		}
 		f := Field{Type: binary.LittleEndian.Uint16(h)}
 		if f.Type == opaqueInvalid {
-			return nil, fmt.Errorf("nvidiagpu: opaque field of the invalid type %d", f.Type)
+			return nil, fmt.Errorf("nvidia: opaque field of the invalid type %d", f.Type)
 		}
 		word, bit := &seen[f.Type/64], uint64(1)<<(f.Type%64)
 		if *word&bit != 0 {
-			return nil, fmt.Errorf("nvidiagpu: opaque field type %d occurs twice", f.Type)
+			return nil, fmt.Errorf("nvidia: opaque field type %d occurs twice", f.Type)
 		}
 		*word |= bit
 		if f.Value, err = take(b, &at, int(binary.LittleEndian.Uint16(h[2:])), "opaque field"); err != nil {
@@ -205,11 +207,11 @@ func parseOpaque(b []byte) ([]Field, error) {
 
 func padding(rest []byte) (int, error) {
 	if len(rest) > MaxPadding {
-		return 0, fmt.Errorf("nvidiagpu: %d bytes behind the signature", len(rest))
+		return 0, fmt.Errorf("nvidia: %d bytes behind the signature", len(rest))
 	}
 	for _, c := range rest {
 		if c != 0 {
-			return 0, fmt.Errorf("nvidiagpu: byte 0x%02x behind the signature", c)
+			return 0, fmt.Errorf("nvidia: byte 0x%02x behind the signature", c)
 		}
 	}
 	return len(rest), nil
