@@ -98,26 +98,28 @@ func TestRoots(t *testing.T) {
 		return m.Roots["x"][0]
 	}
 	for name, bad := range map[string][]byte{
-		"no kind":          edit(func(m map[string]any) { delete(m, "kind") }),
-		"a JWK set":        jwks,
-		"unknown member":   edit(func(m map[string]any) { m["x"] = 1 }),
-		"note":             edit(func(m map[string]any) { m["note"] = 1 }),
-		"roots list":       edit(func(m map[string]any) { m["roots"] = []any{} }),
-		"no list":          edit(root("x")),
-		"empty list":       edit(root([]any{})),
-		"too many":         edit(root(make([]any, 65))),
-		"no text":          edit(root([]any{1})),
-		"no PEM":           edit(root([]any{"x"})),
-		"two in one":       edit(root([]any{text(one) + text(two)})),
-		"another block":    edit(root([]any{strings.ReplaceAll(text(one), "CERTIFICATE", "PUBLIC KEY")})),
-		"broken":           edit(root([]any{strings.Replace(text(one), "MII", "AAA", 1)})),
-		"no CA":            edit(root([]any{text(testCert(t, false, nil))})),
-		"not by itself":    edit(root([]any{text(testCert(t, true, one))})),
-		"attesters":        edit(func(m map[string]any) { m["attesters"] = map[string]any{"keys": []any{1}} }),
-		"twice":            bytes.Replace(raw, []byte(`"note"`), []byte(`"kind"`), 1),
-		"trailing":         append(bytes.Clone(raw), '{'),
-		"too large":        bytes.Repeat([]byte(" "), MaxRoots+1),
-		"private attester": edit(func(m map[string]any) { m["attesters"].(map[string]any)["keys"].([]any)[0].(map[string]any)["d"] = "AA" }),
+		"no kind":        edit(func(m map[string]any) { delete(m, "kind") }),
+		"a JWK set":      jwks,
+		"unknown member": edit(func(m map[string]any) { m["x"] = 1 }),
+		"note":           edit(func(m map[string]any) { m["note"] = 1 }),
+		"roots list":     edit(func(m map[string]any) { m["roots"] = []any{} }),
+		"no list":        edit(root("x")),
+		"empty list":     edit(root([]any{})),
+		"too many":       edit(root(make([]any, 65))),
+		"no text":        edit(root([]any{1})),
+		"no PEM":         edit(root([]any{"x"})),
+		"two in one":     edit(root([]any{text(one) + text(two)})),
+		"another block":  edit(root([]any{strings.ReplaceAll(text(one), "CERTIFICATE", "PUBLIC KEY")})),
+		"broken":         edit(root([]any{strings.Replace(text(one), "MII", "AAA", 1)})),
+		"no CA":          edit(root([]any{text(testCert(t, false, nil))})),
+		"not by itself":  edit(root([]any{text(testCert(t, true, one))})),
+		"attesters":      edit(func(m map[string]any) { m["attesters"] = map[string]any{"keys": []any{1}} }),
+		"twice":          bytes.Replace(raw, []byte(`"note"`), []byte(`"kind"`), 1),
+		"trailing":       append(bytes.Clone(raw), '{'),
+		"too large":      bytes.Repeat([]byte(" "), MaxRoots+1),
+		"private attester": edit(func(m map[string]any) {
+			m["attesters"].(map[string]any)["keys"].([]any)[0].(map[string]any)["d"] = "AA"
+		}),
 	} {
 		if _, err := ParseRoots(bad); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attester
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Description says what a machine is made of. It is what a machine file holds
+// (YAML, schemas/machine.schema.json); the zero value of a field is its default.
+type Description struct {
+	// Name is for people, and part of the seed: machines with other names are
+	// other machines.
+	Name string `yaml:"name"`
+	CPU  CPU    `yaml:"cpu"`
+	// GPUs, Switches and Devices are sets of equal parts; zero of them is none.
+	GPUs     GPUs    `yaml:"gpus"`
+	Switches Set     `yaml:"switches"`
+	Devices  Devices `yaml:"devices"`
+	VTPM     VTPM    `yaml:"vtpm"`
+	// Binding ties the parts together: BindCommitment (default), BindNonce or BindAK.
+	Binding string `yaml:"binding"`
+	// Layout is Flat (default) or Nested.
+	Layout string `yaml:"layout"`
+}
+
+// CPU is the CPU TEE.
+type CPU struct {
+	// Kind is KindTDX (default), KindSNP or "none".
+	Kind string `yaml:"kind"`
+	// Quote is the form of a TDX quote: "v5-1.5" (default), "v5-1.0" or "v4".
+	Quote string `yaml:"quote"`
+	// Product is the SNP processor: "genoa" (default), "milan" or "turin".
+	Product string `yaml:"product"`
+	// Form is how the report is wrapped: "raw" (default), "tsm", or for TDX
+	// "json" with the event log, which is the default beside TDISP devices.
+	Form string `yaml:"form"`
+}
+
+// Set is a number of equal parts.
+type Set struct {
+	Count int `yaml:"count"`
+}
+
+// GPUs are NVIDIA GPUs.
+type GPUs struct {
+	Count int `yaml:"count"`
+	// Kind is "hopper" (default) or "blackwell".
+	Kind string `yaml:"kind"`
+}
+
+// Devices are PCIe devices that answer SPDM.
+type Devices struct {
+	Count int `yaml:"count"`
+	// SPDM is the version: "1.2" (default), "1.1" or "1.3".
+	SPDM string `yaml:"spdm"`
+	// Suite is "p384" (default) or "p256".
+	Suite string `yaml:"suite"`
+	// TDISP assigns them to the VM: interface report and TSM digests.
+	TDISP bool `yaml:"tdisp"`
+}
+
+// VTPM is a virtual TPM.
+type VTPM struct {
+	// Key is the attestation key: "" (no vTPM), "p256" or "rsa2048".
+	Key string `yaml:"key"`
+}
+
+// Values of Description.
+const (
+	// BindCommitment: the report data of the CPU TEE commit to the nonce and to
+	// every other leaf (decision D-28). BindNonce: every part answers a
+	// challenge derived from the same nonce, and that is all. BindAK: the report
+	// data hold the SHA-256 of the runtime data with the vTPM's attestation key,
+	// as Azure's paravisor does it; the CPU then answers no challenge itself.
+	BindCommitment = "commitment"
+	BindNonce      = "nonce"
+	BindAK         = "ak"
+
+	// Flat puts every leaf into one collection; Nested follows the hardware:
+	// node, board, devices.
+	Flat   = "flat"
+	Nested = "nested"
+)
+
+// Bounds of a machine.
+const (
+	maxGPUs        = 8
+	maxSwitches    = 4
+	maxDevices     = 64
+	maxDescription = 64 << 10
+)
+
+// ParseDescription reads a machine file strictly: one YAML document, at most
+// 64 KiB, without unknown or repeated keys. Errors name the line.
+func ParseDescription(raw []byte) (Description, error) {
+	var d Description
+	if len(raw) > maxDescription {
+		return d, fmt.Errorf("attester: machine file of %d bytes, at most %d", len(raw), maxDescription)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	dec.KnownFields(true)
+	if err := dec.Decode(&d); err != nil {
+		return Description{}, fmt.Errorf("attester: machine file: %w", err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return Description{}, errors.New("attester: machine file has more than one document")
+	}
+	return d, d.check()
+}
+
+// BuiltIn gives a machine by name.
+func BuiltIn(name string) (Description, bool) {
+	i := slices.IndexFunc(builtIns, func(d Description) bool { return d.Name == name })
+	if i < 0 {
+		return Description{}, false
+	}
+	return builtIns[i], true
+}
+
+// BuiltIns are the names that BuiltIn knows.
+func BuiltIns() []string {
+	out := make([]string, len(builtIns))
+	for i, d := range builtIns {
+		out[i] = d.Name
+	}
+	return out
+}
+
+var builtIns = []Description{
+	{Name: "cpu"},
+	{Name: "cpu-gpu", GPUs: GPUs{Count: 1}},
+	{Name: "hgx", GPUs: GPUs{Count: maxGPUs}, Switches: Set{Count: maxSwitches}},
+	{Name: "tdisp", GPUs: GPUs{Count: 1}, Devices: Devices{Count: 4, TDISP: true}},
+}
+
+// choice fills a default in and refuses what is not in the list.
+func choice(field string, value *string, words ...string) error {
+	if *value == "" {
+		*value = words[0]
+	}
+	if !slices.Contains(words, *value) {
+		return fmt.Errorf("attester: %s is %q, want one of %s", field, *value, strings.Join(words, ", "))
+	}
+	return nil
+}
+
+func between(field string, n, most int) error {
+	if n < 0 || n > most {
+		return fmt.Errorf("attester: %s is %d, want 0 to %d", field, n, most)
+	}
+	return nil
+}
+
+func (d Description) check() error {
+	_, err := d.filled()
+	return err
+}
+
+// filled checks the description and puts the defaults in.
+func (d Description) filled() (Description, error) {
+	if d.CPU.Kind == "" {
+		d.CPU.Kind = string(KindTDX)
+	}
+	forms := []string{"raw", "tsm"}
+	if d.CPU.Kind == string(KindTDX) {
+		forms = append(forms, "json")
+		if d.CPU.Form == "" && (d.Devices.TDISP || d.Binding == BindAK) {
+			d.CPU.Form = "json"
+		}
+	}
+	err := errors.Join(
+		choice("cpu.kind", &d.CPU.Kind, string(KindTDX), string(KindSNP), "none"),
+		choice("cpu.quote", &d.CPU.Quote, "v5-1.5", "v5-1.0", "v4"),
+		choice("cpu.product", &d.CPU.Product, "genoa", "milan", "turin"),
+		choice("cpu.form", &d.CPU.Form, forms...),
+		choice("gpus.kind", &d.GPUs.Kind, "hopper", "blackwell"),
+		choice("devices.spdm", &d.Devices.SPDM, "1.2", "1.1", "1.3"),
+		choice("devices.suite", &d.Devices.Suite, "p384", "p256"),
+		choice("binding", &d.Binding, BindCommitment, BindNonce, BindAK),
+		choice("layout", &d.Layout, Flat, Nested),
+		between("gpus.count", d.GPUs.Count, maxGPUs),
+		between("switches.count", d.Switches.Count, maxSwitches),
+		between("devices.count", d.Devices.Count, maxDevices),
+	)
+	if d.VTPM.Key != "" {
+		err = errors.Join(err, choice("vtpm.key", &d.VTPM.Key, "p256", "rsa2048"))
+	}
+	if err != nil {
+		return d, err
+	}
+	return d, d.sensible()
+}
+
+// sensible refuses combinations that no machine has.
+func (d Description) sensible() error {
+	switch {
+	case len(d.Name) > 64:
+		return fmt.Errorf("attester: name of %d bytes, at most 64", len(d.Name))
+	case d.Switches.Count > 0 && d.GPUs.Kind == "blackwell":
+		return errors.New("attester: NVSwitches are simulated for Hopper boards only")
+	case d.Binding == BindAK && (d.VTPM.Key == "" || d.CPU.Kind != string(KindTDX) || d.CPU.Form != "json"):
+		return errors.New("attester: binding ak wants a vTPM, and TDX in the form json, which carries the runtime data")
+	case d.CPU.Kind == "none" && d.GPUs.Count+d.Switches.Count+d.Devices.Count == 0 && d.VTPM.Key == "":
+		return errors.New("attester: a machine of nothing")
+	}
+	return nil
+}

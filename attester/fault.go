@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attester
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assize/assize/evidence"
+)
+
+// FaultKind is one thing that can be wrong with a part of a machine.
+type FaultKind string
+
+// The closed list of faults. Unless said otherwise the evidence is signed as
+// if nothing were wrong.
+const (
+	// StaleNonce: the part answers the challenge of an earlier session.
+	StaleNonce FaultKind = "stale-nonce"
+	// ForeignNonce: the part answers somebody else's challenge.
+	ForeignNonce FaultKind = "foreign-nonce"
+	// Debug: the part runs in a debug mode.
+	Debug FaultKind = "debug"
+	// OutdatedTCB: the part runs old firmware.
+	OutdatedTCB FaultKind = "outdated-tcb"
+	// Revoked: the certificate that names the part is revoked.
+	Revoked FaultKind = "revoked"
+	// Expired: a certificate of the part has ended.
+	Expired FaultKind = "expired"
+	// WrongSigner: a key signs that no certificate names.
+	WrongSigner FaultKind = "wrong-signer"
+	// MeasurementFault: one bit of one measurement is another.
+	MeasurementFault FaultKind = "measurement"
+	// Missing: the part was not there when evidence was collected.
+	Missing FaultKind = "missing"
+	// Extra: one more part of the kind was there, genuine.
+	Extra FaultKind = "extra"
+	// Duplicate: the part answers under the label of its neighbour as well, or
+	// under a further one where it has none.
+	Duplicate FaultKind = "duplicate"
+	// ForeignMachine: on the way, the evidence was replaced with that of a
+	// genuine part of another machine, made for the same challenge.
+	ForeignMachine FaultKind = "foreign-machine"
+	// Relayed: on the way, the evidence was replaced with what the same part
+	// answered in an earlier session.
+	Relayed FaultKind = "relayed"
+	// Unbound: the CPU commits to nothing but the challenge.
+	Unbound FaultKind = "unbound"
+	// ReportSwapped: the TDISP interface report is that of another interface.
+	ReportSwapped FaultKind = "report-swapped"
+	// Truncated: on the way, the second half of the leaf was lost.
+	Truncated FaultKind = "truncated"
+	// Oversized: on the way, the leaf grew beyond 1 MiB.
+	Oversized FaultKind = "oversized"
+	// Slow: the part takes SlowDelay to answer.
+	Slow FaultKind = "slow"
+)
+
+// FaultKinds is the whole list, in the order of its documentation.
+func FaultKinds() []FaultKind {
+	return []FaultKind{
+		StaleNonce, ForeignNonce, Debug, OutdatedTCB, Revoked, Expired, WrongSigner, MeasurementFault, Missing,
+		Extra, Duplicate, ForeignMachine, Relayed, Unbound, ReportSwapped, Truncated, Oversized, Slow,
+	}
+}
+
+// Fault is one fault of one part, which is named by its label.
+type Fault struct {
+	Label evidence.Path
+	Kind  FaultKind
+}
+
+// ParseFault reads "LABEL:KIND".
+func ParseFault(text string) (Fault, error) {
+	i := strings.LastIndexByte(text, ':')
+	if i <= 0 {
+		return Fault{}, fmt.Errorf("attester: fault %q: want LABEL:KIND", text)
+	}
+	f := Fault{Label: evidence.Path(text[:i]), Kind: FaultKind(text[i+1:])}
+	if !slices.Contains(FaultKinds(), f.Kind) {
+		return Fault{}, fmt.Errorf("attester: fault %q: unknown kind, want one of %v", text, FaultKinds())
+	}
+	return f, nil
+}
+
+// String is what ParseFault reads.
+func (f Fault) String() string { return string(f.Label) + ":" + string(f.Kind) }
+
+// Applies reports whether a fault makes sense for a kind of part.
+func Applies(f FaultKind, k Kind) bool {
+	switch f {
+	case Debug, OutdatedTCB:
+		return k != KindTPM
+	case Duplicate:
+		return k == KindGPU || k == KindSwitch || k == KindSPDM
+	case Unbound:
+		return k.cpu()
+	case ReportSwapped:
+		return k == KindSPDM
+	}
+	return slices.Contains(FaultKinds(), f)
+}
+
+// knobs are the faults that a device makes itself.
+type knobs struct {
+	debug, outdated, revoked, expired, wrongSigner, measurement, reportSwapped bool
+}
+
+// set turns a fault on and reports whether a device makes it itself.
+func (k *knobs) set(f FaultKind) bool {
+	switch f {
+	case Debug:
+		k.debug = true
+	case OutdatedTCB:
+		k.outdated = true
+	case Revoked:
+		k.revoked = true
+	case Expired:
+		k.expired = true
+	case WrongSigner:
+		k.wrongSigner = true
+	case MeasurementFault:
+		k.measurement = true
+	case ReportSwapped:
+		k.reportSwapped = true
+	default:
+		return false
+	}
+	return true
+}
