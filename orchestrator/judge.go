@@ -4,6 +4,7 @@ package orchestrator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 func judge(r *verdict.Result) ([]verdict.Binding, []verdict.Cap) {
 	edges, caps := binding.Check(r.Components)
 	caps = append(caps, freshness(r)...)
+	caps = append(caps, extraRoots(r)...)
 	if !r.VerificationTime.IsZero() {
 		caps = append(caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
 			Code: verdict.ReasonTimeOverridden, Detail: "verified as of " + r.VerificationTime.UTC().Format(time.RFC3339)}})
@@ -47,6 +49,25 @@ func freshness(r *verdict.Result) []verdict.Cap {
 	return []verdict.Cap{{Tier: verdict.TierWarning, Reason: verdict.Reason{
 		Code:   verdict.ReasonNonceNotEstablished,
 		Detail: "asked with a challenge of its own and not with that of the session: " + strings.Join(own, ", ")}}}
+}
+
+// extraRoots repeats at the top what verifiers say of themselves: that they
+// would believe a simulated machine.
+func extraRoots(r *verdict.Result) []verdict.Cap {
+	var who []string
+	for _, c := range r.Components {
+		if c.Partial.IsZero() {
+			continue
+		}
+		if slices.ContainsFunc(c.Partial.Appraisal().Reasons, func(x verdict.Reason) bool { return x.Code == verdict.ReasonExtraRoots }) {
+			who = append(who, string(c.Label))
+		}
+	}
+	if who == nil {
+		return nil
+	}
+	return []verdict.Cap{{Tier: verdict.TierAffirming, Reason: verdict.Reason{
+		Code: verdict.ReasonExtraRoots, Detail: "roots beyond those of the vendors were trusted for: " + strings.Join(who, ", ")}}}
 }
 
 // foreignSession contraindicates a ratsd token that names another session.

@@ -280,10 +280,14 @@ func (s *scope) leftovers() {
 		if _, ok := s.owned[c.Label]; ok {
 			continue
 		}
+		why := "the topology does not name this component"
+		if c.Reason != nil { // a leaf that could not be taken apart, for example
+			why += "; besides, " + c.Reason.Code + ": " + c.Reason.Detail
+		}
 		s.steps = append(s.steps, Step{
 			Kind: Appraise, Label: c.Label, Scheme: c.Scheme, Class: c.Class, MediaType: c.MediaType,
 			Evidence: c.Evidence, Digest: sha256.Sum256(c.Evidence),
-			Reason: &verdict.Reason{Code: verdict.ReasonUnexpected, Detail: "the topology does not name this component"},
+			Reason: &verdict.Reason{Code: verdict.ReasonUnexpected, Detail: why},
 		})
 	}
 }
