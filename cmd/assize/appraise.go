@@ -31,6 +31,7 @@ type appraiseFlags struct {
 	mediaType    string
 	optional     []string
 	attesters    []string
+	trust        string
 	output       string
 }
 
@@ -47,7 +48,7 @@ Of several files the worst tier decides the exit status:
   assize appraise recorded.cmw --at 2025-07-01T00:00:00Z \
       --component-nonce gpu=4cff… --endorsements collateral/ -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "media-type", "attesters"); err != nil {
+			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "media-type", "attesters", "trust"); err != nil {
 				return err
 			}
 			return runAppraise(cmd, g, f, args)
@@ -59,6 +60,7 @@ Of several files the worst tier decides the exit status:
 	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
 	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE, ./FILE, FILE.txt with one (default "lead": what was submitted)`)
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
+	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for simulated machines (assize simulate writes one)")
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
 	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
 	fl.StringArrayVar(&f.attesters, "attesters", nil, "JWK set with the keys of lead attesters that sign whole composites (repeatable)")
@@ -96,7 +98,7 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	if err != nil {
 		return err
 	}
-	s, err := start(cmd.Context(), c, log, role{name: "appraise", lead: true, oneShot: true}, nil)
+	s, err := start(cmd.Context(), c, log, role{name: "appraise", lead: true, oneShot: true}, f.trust)
 	if err != nil {
 		return errors.Join(err, tel.Stop(cmd.Context()))
 	}

@@ -68,18 +68,26 @@ func notEmpty(cmd *cobra.Command, names ...string) error {
 
 // readInput reads a regular file, or standard input for "-", within a limit.
 func readInput(cmd *cobra.Command, name string, limit int64) ([]byte, error) {
-	in := cmd.InOrStdin()
 	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err != nil || info.IsDir() {
-			return nil, errors.Join(err, fmt.Errorf("%s is no file", name))
-		}
-		in = f
+		return readFile(name, limit)
 	}
+	return readAll(cmd.InOrStdin(), name, limit)
+}
+
+// readFile reads a regular file within a limit.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.IsDir() {
+		return nil, errors.Join(err, fmt.Errorf("%s is no file", name))
+	}
+	return readAll(f, name, limit)
+}
+
+func readAll(in io.Reader, name string, limit int64) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(in, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)

@@ -19,7 +19,7 @@ import (
 )
 
 func newServe(g *globals) *cobra.Command {
-	var listen string
+	var listen, roots string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the service: HTTP API, NATS, local schemes",
@@ -45,7 +45,7 @@ generated keys in the state directory.`,
 			if err != nil {
 				return err
 			}
-			s, err := start(cmd.Context(), c, log, role{name: "serve", lead: true}, nil)
+			s, err := start(cmd.Context(), c, log, role{name: "serve", lead: true}, roots)
 			if err != nil {
 				return errors.Join(err, tel.Stop(cmd.Context()))
 			}
@@ -54,6 +54,7 @@ generated keys in the state directory.`,
 			return errors.Join(err, s.close(cmd.Context()), tel.Stop(cmd.Context()))
 		},
 	}
+	cmd.Flags().StringVar(&roots, "trust", "", "file of extra roots, for simulated machines; never in production")
 	cmd.Flags().StringVar(&listen, "listen", "", "host:port of the HTTP API (default 127.0.0.1:8080)")
 	return cmd
 }

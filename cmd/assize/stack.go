@@ -6,10 +6,10 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,6 +54,7 @@ type stack struct {
 	own       *trust.Anchors
 	anchors   *trust.Anchors // own and trusted
 	attesters *trust.Anchors // who may sign composites
+	roots     *trust.Roots   // beyond those of the vendors
 	local     []api.Verifier // what this process serves
 	bus       *fabric.Bus
 	directory *fabric.Directory
@@ -63,11 +64,17 @@ type stack struct {
 
 // start brings up server, connection, services and lead, in this order. On an
 // error everything that was started is stopped again.
-func start(ctx context.Context, c config.Config, log *slog.Logger, r role, extraRoots map[string][]*x509.Certificate) (*stack, error) {
+//
+// rootsFile names extra roots, "" for none. It is not a key of the
+// configuration: nothing that lies around must make a process trust test roots.
+func start(ctx context.Context, c config.Config, log *slog.Logger, r role, rootsFile string) (*stack, error) {
 	s := &stack{config: c, log: log, keys: newKeystore(c.StateDir)}
+	if err := s.loadRoots(rootsFile); err != nil {
+		return nil, err
+	}
 	steps := []func(context.Context, role) error{s.loadSchemes, s.loadTrust, s.connect}
 	if s.serves() {
-		steps = append(steps, func(ctx context.Context, r role) error { return s.serve(ctx, r, extraRoots) })
+		steps = append(steps, s.serve)
 	}
 	if r.lead {
 		steps = append(steps, s.startLead)
@@ -92,6 +99,26 @@ func (s *stack) loadSchemes(context.Context, role) (err error) {
 		s.schemes, err = s.schemes.Only(s.config.Schemes...)
 	}
 	return err
+}
+
+// loadRoots reads the file of --trust and says loudly that it did.
+func (s *stack) loadRoots(file string) error {
+	var err error
+	if file == "" {
+		s.roots = &trust.Roots{}
+		s.roots.Attesters, err = trust.NewAnchors()
+		return err
+	}
+	raw, err := readFile(file, trust.MaxRoots)
+	if err != nil {
+		return err
+	}
+	if s.roots, err = trust.ParseRoots(raw); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	names := slices.Sorted(maps.Keys(s.roots.Schemes))
+	s.log.Warn("extra roots are trusted: evidence of simulated machines passes", "file", file, "schemes", names)
+	return nil
 }
 
 // loadTrust reads our own keys and the keys of verifiers elsewhere.
@@ -125,7 +152,7 @@ func (s *stack) loadTrust(context.Context, role) error {
 	if err != nil {
 		return err
 	}
-	s.attesters, err = trust.Merge(attesters...)
+	s.attesters, err = trust.Merge(append(attesters, s.roots.Attesters)...)
 	return err
 }
 
@@ -206,16 +233,14 @@ func (s *stack) startServer(ctx context.Context, r role, fc *fabric.Config) erro
 }
 
 // serve offers every local scheme on the fabric.
-func (s *stack) serve(_ context.Context, r role, extraRoots map[string][]*x509.Certificate) error {
-	deps := verifiers.Deps{ExtraRoots: extraRoots}
+func (s *stack) serve(_ context.Context, r role) error {
+	deps := verifiers.Deps{ExtraRoots: s.roots.Schemes}
 	if dir := s.config.Endorsements; dir != "" {
 		bundle, warnings, err := endorsements.LoadDir(dir)
 		if err != nil {
 			return err
 		}
-		for _, w := range warnings {
-			s.log.Warn("endorsement file not used", "file", w.Name, "why", w.Detail)
-		}
+		s.warnUnused(warnings)
 		deps.Endorsements = bundle
 	}
 	signers := map[string]*trust.Signer{}
@@ -358,4 +383,15 @@ type attesterKeys struct{ anchors *trust.Anchors }
 // composite may lack, so every trusted key is tried.
 func (k attesterKeys) VerificationKeys([]byte, string) []crypto.PublicKey {
 	return k.anchors.Attesters(time.Now())
+}
+
+// warnUnused names every file that is no collateral, one line per reason.
+func (s *stack) warnUnused(warnings []endorsements.Warning) {
+	files := map[string][]string{}
+	for _, w := range warnings {
+		files[w.Detail] = append(files[w.Detail], w.Name)
+	}
+	for _, why := range slices.Sorted(maps.Keys(files)) {
+		s.log.Warn("endorsement files not used", "why", why, "files", files[why])
+	}
 }

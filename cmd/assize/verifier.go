@@ -13,7 +13,7 @@ import (
 
 func newVerifier(g *globals) *cobra.Command {
 	var schemes, urls []string
-	var site string
+	var site, roots string
 	cmd := &cobra.Command{
 		Use:   "verifier --schemes NAME,…",
 		Short: "Run a component verifier that joins an external NATS",
@@ -47,7 +47,7 @@ and the lead's configuration names the file under "trust".`,
 			if err != nil {
 				return err
 			}
-			s, err := start(cmd.Context(), c, log, role{name: "verifier"}, nil)
+			s, err := start(cmd.Context(), c, log, role{name: "verifier"}, roots)
 			if err != nil {
 				return errors.Join(err, tel.Stop(cmd.Context()))
 			}
@@ -59,6 +59,7 @@ and the lead's configuration names the file under "trust".`,
 	}
 	cmd.Flags().StringSliceVar(&schemes, "schemes", nil, "schemes to serve (default: those of the configuration, else all)")
 	cmd.Flags().StringSliceVar(&urls, "nats", nil, "URLs of the NATS servers (default: fabric.urls)")
+	cmd.Flags().StringVar(&roots, "trust", "", "file of extra roots, for simulated machines; never in production")
 	cmd.Flags().StringVar(&site, "site", "", "site of this verifier (default: fabric.site)")
 	return cmd
 }
