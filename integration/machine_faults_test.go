@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"strings"
+
+	"github.com/assize/assize/attester"
+)
+
+const faultsHead = `# Faults
+
+What happens when one part of a simulated machine is wrong. Made by ` + "`UPDATE_DOCS=1 go test ./integration -run TestFaultTable`" + ` and checked
+by the same test; ` + "`assize simulate --fault LABEL:KIND`" + ` makes the same evidence.
+
+Three machines: TDX with two GPUs and two switches; TDX with two TDISP devices and a vTPM; SEV-SNP with a GPU. All parts must be there, the
+CPU commits to everything else, test roots and collateral are given, and reference values are not used yet. The last part of each kind has
+the fault. Every row also has the reasons component-tier and extra-roots where they apply; they are left away.
+
+Not every fault can be seen. A measurement, debug firmware of a Hopper GPU and revocation of NVIDIA's certificates need reference values and OCSP
+answers, which come with their own schemes; until then such a part has a warning, as the honest one has. Kinds without a scheme have the
+tier none, honest or not, and only what the commitment covers is found. A device that was replaced before the commitment was made, by someone who
+relays the challenge, is in no row: see limitations.md.
+
+| part | fault | component | verdict | edges |
+|---|---|---|---|---|
+`
+
+// expectation is what a fault has to lead to: the tier of the part, and words
+// among the reasons of the part, of the whole, and in the edges.
+type expectation struct{ tier, component, verdict, edges string }
+
+func (e expectation) matches(r faultRow) bool {
+	if !strings.HasPrefix(r.component, e.tier) {
+		return false
+	}
+	for _, pair := range [][2]string{{e.component, r.component}, {e.verdict, r.verdict}, {e.edges, r.edges}} {
+		for _, word := range strings.Fields(pair[0]) {
+			without, negated := strings.CutPrefix(word, "!")
+			if strings.Contains(pair[1], without) == negated {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// What the commitment of the CPU says about the part.
+const (
+	bound  = "report-data-digest bound !broken"
+	broken = "report-data-digest broken !bound"
+)
+
+// withoutScheme are kinds that nobody verifies yet: only what the commitment
+// covers is found.
+func withoutScheme(f attester.FaultKind) expectation {
+	switch f {
+	case attester.Missing:
+		return expectation{"none", "missing-component", "none !contraindicated", ""}
+	case attester.ForeignMachine, attester.Relayed, attester.Truncated:
+		return expectation{"none", "no-verifier", "contraindicated binding-broken", broken}
+	case attester.Oversized:
+		return expectation{"–", "", "refused", ""}
+	case attester.Extra:
+		return expectation{"none", "no-verifier", "none unexpected-component", bound}
+	}
+	return expectation{"none", "no-verifier", "none !contraindicated", bound}
+}
+
+// expected is written by hand: every fault of every kind of part.
+func expected(f attester.FaultKind, k attester.Kind) (expectation, bool) {
+	switch k {
+	case attester.KindTDX:
+		e, ok := expectedTDX[f]
+		return e, ok
+	case attester.KindGPU, attester.KindSwitch:
+		e, ok := expectedNVIDIA[f]
+		return e, ok
+	case attester.KindSPDM, attester.KindTPM:
+		return withoutScheme(f), true
+	case attester.KindSNP: // without a scheme it is no CPU TEE to the lead either, so nothing hangs on it
+		e := withoutScheme(f)
+		e.edges = ""
+		if f != attester.Oversized {
+			e.verdict = "none !contraindicated"
+		}
+		return e, true
+	}
+	return expectation{}, false
+}
+
+var expectedTDX = map[attester.FaultKind]expectation{
+	"":                        {"warning", "no-reference-values", "warning binding-weak unbound-component", bound},
+	attester.StaleNonce:       {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
+	attester.ForeignNonce:     {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
+	attester.Debug:            {"contraindicated", "debug-enabled", "contraindicated !binding-broken", bound},
+	attester.OutdatedTCB:      {"warning", "tcb-out-of-date", "warning", bound},
+	attester.Revoked:          {"contraindicated", "revoked", "contraindicated !binding-broken", bound},
+	attester.Expired:          {"contraindicated", "expired", "contraindicated", "!bound"},
+	attester.WrongSigner:      {"contraindicated", "signature-invalid", "contraindicated", "!bound"},
+	attester.MeasurementFault: {"warning", "no-reference-values", "warning", bound},
+	attester.Missing:          {"none", "missing-component", "none unbound-component", "!bound"},
+	attester.Extra:            {"none", "nonce-mismatch", "none unexpected-component", "!bound"},
+	attester.ForeignMachine:   {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
+	attester.Relayed:          {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
+	attester.Unbound:          {"warning", "", "warning unbound-component", "!report-data-digest common-nonce"},
+	attester.Truncated:        {"contraindicated", "malformed-evidence", "contraindicated", "!bound"},
+	attester.Oversized:        {"–", "", "refused", ""},
+	attester.Slow:             {"warning", "", "warning", bound},
+}
+
+var expectedNVIDIA = map[attester.FaultKind]expectation{
+	"":                        {"warning", "no-reference-values no-collateral", "warning", bound},
+	attester.StaleNonce:       {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
+	attester.ForeignNonce:     {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
+	attester.Debug:            {"warning", "no-reference-values", "warning", bound},
+	attester.OutdatedTCB:      {"warning", "no-reference-values", "warning", bound},
+	attester.Revoked:          {"warning", "no-collateral", "warning", bound},
+	attester.Expired:          {"contraindicated", "expired", "contraindicated", bound},
+	attester.WrongSigner:      {"contraindicated", "signature-invalid", "contraindicated", bound},
+	attester.MeasurementFault: {"warning", "no-reference-values", "warning", bound},
+	attester.Missing:          {"none", "missing-component", "none", ""},
+	attester.Extra:            {"warning", "", "warning unexpected-component", bound},
+	attester.Duplicate:        {"warning", "", "contraindicated duplicate-identity", "report-data-digest bound identity-collision broken"},
+	attester.ForeignMachine:   {"warning", "", "contraindicated binding-broken", broken},
+	attester.Relayed:          {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
+	attester.Truncated:        {"none", "missing-component", "contraindicated binding-broken unexpected-component", ""},
+	attester.Oversized:        {"–", "", "refused", ""},
+	attester.Slow:             {"warning", "", "warning", bound},
+}

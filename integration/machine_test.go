@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/assize/assize/attester"
+	"github.com/assize/assize/endorsements"
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/orchestrator"
+	"github.com/assize/assize/topologies"
+	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/all"
+)
+
+var (
+	machineTime  = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	machineNonce = []byte("0123456789abcdef0123456789abcdef")
+)
+
+// judge is a lead with all schemes in its own process, at the machine's time.
+type judge struct {
+	lead    *orchestrator.Orchestrator
+	anchors *trust.Anchors
+	schemes *verifiers.Set
+}
+
+// newJudge trusts the roots and uses the endorsements of a machine, or those of
+// nobody. more are further keys that may sign composites.
+func newJudge(t testing.TB, m *attester.Machine, trusted bool, more ...crypto.PublicKey) *judge {
+	t.Helper()
+	set, err := all.Set()
+	must(t, err)
+	deps := verifiers.Deps{}
+	roots := &trust.Roots{}
+	if trusted {
+		raw, err := m.Trust()
+		must(t, err)
+		roots, err = trust.ParseRoots(raw)
+		must(t, err)
+		deps.ExtraRoots = roots.Schemes
+		files, err := m.Endorsements()
+		must(t, err)
+		deps.Endorsements, err = load(files)
+		must(t, err)
+	}
+	clock := func() time.Time { return machineTime }
+	signers := map[string]*trust.Signer{}
+	var keys []trust.Key
+	for _, sc := range set.Schemes() {
+		signers[sc.Name], err = trust.GenerateSigner(trust.ES256, rand.Reader)
+		must(t, err)
+		keys = append(keys, signers[sc.Name].Key(sc.Name, []string{sc.Name}, trust.RoleVerifier))
+	}
+	lead, err := trust.GenerateSigner(trust.ES256, rand.Reader)
+	must(t, err)
+	anchors, err := trust.NewAnchors(append(keys, lead.Key("lead", nil, trust.RoleLead))...)
+	must(t, err)
+	id := verdict.Identity{Developer: "https://example.com", Build: "test"}
+	node, err := verifiers.NewNode(verifiers.NodeOptions{Set: set, Deps: deps, Identity: id, Signers: signers, Clock: clock})
+	must(t, err)
+	o := orchestrator.Options{
+		Schemes: set, Appraiser: verifiers.Local{Node: node}, Anchors: anchors, Signer: lead, Identity: id, Clock: clock, Rand: rand.Reader,
+		Route: func(string, string) []verifiers.Candidate { return []verifiers.Candidate{{Site: "any"}} },
+	}
+	if trusted {
+		o.LeadKeys = leadKeys(append(more, roots.Attesters.Attesters(machineTime)...))
+	}
+	orch, err := orchestrator.New(o)
+	must(t, err)
+	return &judge{orch, anchors, set}
+}
+
+// leadKeys may sign composites.
+type leadKeys []crypto.PublicKey
+
+// VerificationKeys implements evidence.KeyFinder.
+func (k leadKeys) VerificationKeys([]byte, string) []crypto.PublicKey { return k }
+
+// load reads endorsements as from a folder.
+func load(files map[string][]byte) (*endorsements.Bundle, error) {
+	dir := fstest.MapFS{}
+	for name, raw := range files {
+		dir[name] = &fstest.MapFile{Data: raw, Mode: fs.FileMode(0o644)}
+	}
+	b, _, err := endorsements.Load(dir)
+	return b, err
+}
+
+func (j *judge) appraise(t testing.TB, raw []byte, topology string) (*verdict.Result, error) {
+	t.Helper()
+	e, err := topologies.Parse(topology)
+	must(t, err)
+	res, err := j.lead.Appraise(context.Background(), orchestrator.Request{Evidence: raw, Nonce: machineNonce, Topology: &e})
+	if err != nil {
+		return nil, err
+	}
+	// What the lead says, a relying party can repeat.
+	checked, err := verdict.VerifyResult(res.Token, verdict.Intake{Now: machineTime}, j.anchors)
+	must(t, err)
+	must(t, orchestrator.Recheck(checked, j.schemes))
+	return res, nil
+}
+
+func simulated(t testing.TB, d attester.Description, vendors *attester.Vendors, faults ...attester.Fault) *attester.Machine {
+	t.Helper()
+	m, err := attester.New(attester.Options{Machine: d, Now: machineTime, Faults: faults, Vendors: vendors})
+	must(t, err)
+	return m
+}
+
+func evidenceOf(t testing.TB, m *attester.Machine, f attester.Format) []byte {
+	t.Helper()
+	raw, _, err := m.Evidence(machineNonce, f)
+	must(t, err)
+	return raw
+}
+
+func reasonCodes(list []verdict.Reason, without ...string) string {
+	var out []string
+	for _, r := range list {
+		if !slices.Contains(without, r.Code) {
+			out = append(out, r.Code)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(slices.Compact(out), " ")
+}
+
+// Without its roots a simulated machine is nobody: every component that has a
+// scheme is contraindicated for its root.
+func TestSimulatedEvidenceIsRefusedByDefault(t *testing.T) {
+	for _, name := range attester.BuiltIns() {
+		d, _ := attester.BuiltIn(name)
+		m := simulated(t, d, nil)
+		res, err := newJudge(t, m, false).appraise(t, evidenceOf(t, m, attester.CBOR), "lead")
+		must(t, err)
+		if res.Outcome.Tier != verdict.TierContraindicated {
+			t.Errorf("%s: %s", name, res.Outcome.Tier)
+		}
+		for _, c := range res.Components {
+			want := verdict.ReasonUnknownRoot
+			if c.Scheme == "" {
+				want = verdict.ReasonNoVerifier
+			}
+			var got []verdict.Reason
+			if !c.Partial.IsZero() {
+				got = c.Partial.Appraisal().Reasons
+			}
+			if !strings.Contains(reasonCodes(append(got, c.Reasons...)), want) {
+				t.Errorf("%s: %s: %v %v", name, c.Label, got, c.Reasons)
+			}
+		}
+	}
+}
+
+// The best honest verdict today is a warning that says why: nothing knows the
+// software, so the commitment of the CPU is worth no more than a nonce.
+func TestHonestMachine(t *testing.T) {
+	vendors := attester.NewVendors("", machineTime)
+	for _, name := range attester.BuiltIns() {
+		d, _ := attester.BuiltIn(name)
+		m := simulated(t, d, vendors)
+		j := newJudge(t, m, true)
+		for _, f := range attester.Formats() {
+			res, err := j.appraise(t, evidenceOf(t, m, f), "lead")
+			must(t, err)
+			want := verdict.TierWarning
+			if name == "tdisp" {
+				want = verdict.TierNone // nobody verifies the devices yet
+			}
+			if res.Outcome.Tier != want {
+				t.Errorf("%s %s: %s %v", name, f, res.Outcome.Tier, res.Outcome.Reasons)
+			}
+			for _, c := range res.Components {
+				if c.Partial.IsZero() {
+					continue
+				}
+				if a := c.Partial.Appraisal(); a.Freshness != verdict.FreshnessFresh || c.Tier() != verdict.TierWarning {
+					t.Errorf("%s %s: %s is %s and %s: %v", name, f, c.Label, c.Tier(), a.Freshness, a.Reasons)
+				}
+			}
+			for _, b := range res.Bindings {
+				if b.Status != "bound" && f != attester.RatsdJSON && f != attester.RatsdV2 && !strings.HasPrefix(string(b.From), "nic/") {
+					t.Errorf("%s %s: %+v", name, f, b)
+				}
+			}
+		}
+	}
+}
+
+// A composite that is signed by another key than the CPU committed to is not
+// that of this machine, even where the other key may sign composites.
+func TestLeadSignatureIsPartOfTheCommitment(t *testing.T) {
+	d, _ := attester.BuiltIn("cpu-gpu")
+	m := simulated(t, d, nil)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	j := newJudge(t, m, true, key.Public())
+	for raw, want := range map[string]verdict.Tier{
+		string(evidenceOf(t, m, attester.COSE)): verdict.TierWarning,
+		// committed to no signer
+		string(signCOSE(t, evidenceOf(t, m, attester.CBOR), key)): verdict.TierContraindicated,
+	} {
+		res, err := j.appraise(t, []byte(raw), "lead")
+		must(t, err)
+		if res.Outcome.Tier != want || (want == verdict.TierContraindicated) != strings.Contains(reasonCodes(res.Outcome.Reasons), verdict.ReasonBindingBroken) {
+			t.Errorf("%s, want %s: %v", res.Outcome.Tier, want, res.Outcome.Reasons)
+		}
+	}
+}
+
+func signCOSE(t testing.TB, payload []byte, key crypto.Signer) []byte {
+	t.Helper()
+	raw, err := evidence.SignCOSE(rand.Reader, payload, key, evidence.SignOptions{})
+	must(t, err)
+	return raw
+}
+
+// faultRow is one line of docs/faults.md.
+type faultRow struct {
+	fault     attester.FaultKind
+	kind      attester.Kind
+	component string // tier and reasons of the part itself
+	verdict   string // tier and reasons of the whole, and of parts that nobody named
+	edges     string // what binds it
+}
+
+// faultMachines have every kind of part between them.
+func faultMachines() []attester.Description {
+	return []attester.Description{
+		{Name: "faults", GPUs: attester.GPUs{Count: 2}, Switches: attester.Set{Count: 2}},
+		{Name: "faults-devices", Devices: attester.Devices{Count: 2, TDISP: true}, VTPM: attester.VTPM{Key: "p256"}},
+		{Name: "faults-amd", CPU: attester.CPU{Kind: string(attester.KindSNP)}, GPUs: attester.GPUs{Count: 1}},
+	}
+}
+
+// lastOfKind are the parts to break, the last of each kind.
+func lastOfKind(parts []attester.Part) []attester.Part {
+	var out []attester.Part
+	for i, p := range parts {
+		if !slices.ContainsFunc(parts[i+1:], func(q attester.Part) bool { return q.Kind == p.Kind }) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// TestFaultTable runs every fault of every kind of part and compares what comes
+// out with what is expected, and with docs/faults.md. Run it with UPDATE_DOCS=1
+// to write the file.
+func TestFaultTable(t *testing.T) {
+	vendors := attester.NewVendors("", machineTime)
+	var rows []faultRow
+	seen := map[attester.Kind]bool{}
+	for _, d := range faultMachines() {
+		honest := simulated(t, d, vendors)
+		var topology []string
+		for _, p := range honest.Parts() {
+			topology = append(topology, string(p.Label))
+		}
+		expr := "lead(" + strings.Join(topology, ", ") + ")"
+		for _, p := range lastOfKind(honest.Parts()) {
+			if seen[p.Kind] {
+				continue
+			}
+			seen[p.Kind] = true
+			rows = append(rows, runFault(t, d, vendors, p, "", expr))
+			for _, f := range attester.FaultKinds() {
+				if attester.Applies(f, p.Kind) {
+					rows = append(rows, runFault(t, d, vendors, p, f, expr))
+				}
+			}
+		}
+	}
+	for _, r := range rows {
+		if want, ok := expected(r.fault, r.kind); !ok || !want.matches(r) {
+			t.Errorf("%s × %s: component %q, verdict %q, edges %q, want %+v", r.fault, r.kind, r.component, r.verdict, r.edges, want)
+		}
+	}
+	compareDoc(t, rows)
+}
+
+func runFault(t *testing.T, d attester.Description, vendors *attester.Vendors, p attester.Part, f attester.FaultKind, expr string) faultRow {
+	t.Helper()
+	var faults []attester.Fault
+	if f != "" {
+		faults = append(faults, attester.Fault{Label: p.Label, Kind: f})
+	}
+	m := simulated(t, d, vendors, faults...)
+	raw, delay, err := m.Evidence(machineNonce, attester.CBOR)
+	must(t, err)
+	if (f == attester.Slow) != (delay > 0) {
+		t.Errorf("%s: delay %s", f, delay)
+	}
+	row := faultRow{fault: f, kind: p.Kind}
+	res, err := newJudge(t, m, true).appraise(t, raw, expr)
+	if err != nil {
+		var malformed *evidence.Error
+		if !errors.As(err, &malformed) {
+			t.Fatal(err)
+		}
+		row.component, row.verdict = "–", "message refused: "+malformed.Rule
+		return row
+	}
+	row.verdict = describe(res.Outcome.Tier, reasonCodes(res.Outcome.Reasons, verdict.ReasonComponentTier, verdict.ReasonExtraRoots))
+	for _, c := range res.Components {
+		list := slices.Clone(c.Reasons)
+		if !c.Partial.IsZero() {
+			list = append(list, c.Partial.Appraisal().Reasons...)
+		}
+		text := describe(c.Tier(), reasonCodes(list, verdict.ReasonExtraRoots))
+		switch {
+		case c.Label == p.Label:
+			row.component = text
+		case !strings.Contains(expr, string(c.Label)+",") && !strings.Contains(expr, string(c.Label)+")"):
+			row.verdict += "; " + string(c.Label) + " is " + text
+		}
+	}
+	row.edges = edgesOf(res, p)
+	return row
+}
+
+// edgesOf are the edges of a part, of the CPU all.
+func edgesOf(res *verdict.Result, p attester.Part) string {
+	var out []string
+	for _, b := range res.Bindings {
+		if b.From == p.Label || b.To == p.Label {
+			out = append(out, b.Kind+" "+b.Status)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(slices.Compact(out), ", ")
+}
+
+func describe(t verdict.Tier, codes string) string {
+	if codes == "" {
+		return t.String()
+	}
+	return t.String() + ": " + codes
+}
+
+// compareDoc holds docs/faults.md to the rows.
+func compareDoc(t *testing.T, rows []faultRow) {
+	t.Helper()
+	var b bytes.Buffer
+	b.WriteString(faultsHead)
+	for _, r := range rows {
+		fault := string(r.fault)
+		if fault == "" {
+			fault = "(honest)"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.kind, fault, r.component, r.verdict, r.edges)
+	}
+	file := filepath.Join("..", "docs", "faults.md")
+	if os.Getenv("UPDATE_DOCS") != "" {
+		must(t, os.WriteFile(file, b.Bytes(), 0o644))
+		return
+	}
+	have, err := os.ReadFile(file)
+	must(t, err)
+	if !bytes.Equal(have, b.Bytes()) {
+		t.Error("docs/faults.md is not what happens: run UPDATE_DOCS=1 go test ./integration -run TestFaultTable")
+	}
+}
