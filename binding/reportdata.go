@@ -10,7 +10,7 @@ import (
 	"github.com/assize/assize/verdict"
 )
 
-// KindReportData: the report data of the CPU TEE is a commitment to the
+// KindReportData says that the report data of the CPU TEE is a commitment to the
 // evidence of every other component (decision D-28).
 const KindReportData = "report-data-digest"
 

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The demo: recorded evidence of real hardware in, one signed verdict out, and
-# the relying party's check of it. Usage: demo.sh PATH-TO-ASSIZE
+# The demo: a simulated machine, honest and with a foreign GPU; then recorded
+# evidence of real hardware, and the relying party's check of its verdict.
+# Usage: demo.sh PATH-TO-ASSIZE
 set -eu
-assize=$1
+case $1 in /*) assize=$1 ;; *) assize=$PWD/$1 ;; esac
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 ASSIZE_STATE_DIR=$dir/state
@@ -18,9 +19,23 @@ run() {
 	case $status in 0 | 3 | 4 | 5) printf '(exit status %s)\n' "$status" ;; *) exit "$status" ;; esac
 }
 
+nonce=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+
+say "simulate: a machine with a CPU TEE and a GPU answers a fresh challenge"
+(cd "$dir" && "$assize" simulate --machine cpu-gpu --nonce "$nonce" -o honest)
+
+say "appraise: both are genuine and fresh, and the CPU commits to the GPU's evidence"
+run "$assize" appraise "$dir/honest/evidence.cmw" --nonce "$nonce" --topology 'lead(cpu, gpu/0)' \
+	--trust "$dir/honest/trust.json" --endorsements "$dir/honest/endorsements" --log-level error
+
+say "the same with the GPU of another machine: genuine, fresh, and refused"
+"$assize" simulate --machine cpu-gpu --nonce "$nonce" --fault gpu/0:foreign-machine -o "$dir/foreign" >/dev/null
+run "$assize" appraise "$dir/foreign/evidence.cmw" --nonce "$nonce" --topology 'lead(cpu, gpu/0)' \
+	--trust "$dir/foreign/trust.json" --endorsements "$dir/foreign/endorsements" --log-level error
+
 go run ./samples/write "$dir/composite.cmw"
 
-say "inspect: an Intel TDX quote and an NVIDIA H100 report in one CMW collection"
+say "real hardware; inspect: an Intel TDX quote and an NVIDIA H100 report in one CMW collection"
 "$assize" inspect "$dir/composite.cmw"
 
 gpu_nonce=4cff7f5380ead8fad8ec2c531c110aca4302a88f603792801a8ca29ee151af2e
@@ -35,8 +50,11 @@ run "$assize" verdict verify "$dir/bundle.json" --trust "$dir/jwks.json"
 
 cat <<'END'
 
-What this does not establish: the recordings answer old challenges, so freshness
+What the last one does not establish: the recordings answer old challenges, so freshness
 of the CPU is open; no collateral, revocation answers or reference values were
 given; and nothing binds this GPU to this CPU – they never shared a machine.
-A warning is the right verdict, and it says why.
+A warning is the right verdict, and it says why. The simulated machine is better off:
+collateral, a challenge, a commitment. What it lacks is reference values, so nobody
+knows the software that made the commitment, and a commitment of unknown software
+proves freshness and not more.
 END

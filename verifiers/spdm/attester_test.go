@@ -5,7 +5,6 @@ package spdm_test
 import (
 	"bytes"
 	"crypto"
-	"fmt"
 	"testing"
 	"time"
 
@@ -96,7 +95,7 @@ func checkAttester(t *testing.T, o attester.Options, d *attester.Device, r *spdm
 	}
 	for _, b := range r.Blocks {
 		if m, ok := b.DeviceMode(); ok && m.Debug.Active() != o.Debug {
-			t.Fatal(fmt.Sprintf("%+v", m))
+			t.Fatalf("%+v", m)
 		}
 	}
 }
