@@ -24,6 +24,9 @@ const (
 	RoleVerifier Role = "verifier"
 	// RoleAttester may sign composite evidence (signed CMW), as lead attester.
 	RoleAttester Role = "attester"
+	// RoleNode may sign what one verifier node sends to another: relays and the
+	// answers to them. It says nothing about evidence.
+	RoleNode Role = "node"
 )
 
 // Algorithms of RFC 7518 and RFC 8037 that keys may have.
@@ -163,7 +166,9 @@ func (k Key) checked() (Key, error) {
 		return k, fmt.Errorf("no role")
 	}
 	for _, r := range k.Roles {
-		if r != RoleLead && r != RoleVerifier && r != RoleAttester {
+		switch r {
+		case RoleLead, RoleVerifier, RoleAttester, RoleNode:
+		default:
 			return k, fmt.Errorf("unknown role %q", r)
 		}
 	}

@@ -35,12 +35,12 @@ var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 // present, must fit the key. A set with a private or symmetric key is refused
 // as a whole. Private members say what a key may do:
 //
-//   - assize_roles: array of "lead", "verifier"
+//   - assize_roles: array of "lead", "verifier", "attester", "node"
 //   - assize_schemes: array of scheme names a verifier key may sign for
 //   - assize_name: text for people
 //   - assize_not_after: seconds since 1970 as an integer
 //
-// A key without assize_roles is a lead key only, never a verifier key. Other
+// A key without assize_roles is a lead key only, never one of another role. Other
 // unknown members are ignored. At most MaxJWKS bytes.
 func ParseJWKS(b []byte) (*Anchors, error) {
 	if len(b) > MaxJWKS {
@@ -50,6 +50,11 @@ func ParseJWKS(b []byte) (*Anchors, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseKeySet(set)
+}
+
+// parseKeySet reads a JWK Set that ParseObject has read.
+func parseKeySet(set map[string]any) (*Anchors, error) {
 	list, ok := set["keys"].([]any)
 	if !ok {
 		return nil, errors.New("trust: JWK Set without an array \"keys\"")

@@ -152,6 +152,47 @@ func (s *Signer) SignJWT(claims []byte) ([]byte, error) {
 	return b64.AppendEncode(append(token, '.'), sig), nil
 }
 
+// Handle is the key for a library that signs by itself, as evidence.SignCOSE
+// does: a crypto.Signer and nothing more, from which the private key cannot be
+// had. It signs digests of the one hash of the key's algorithm (SHA-256 for
+// ES256, SHA-384 for ES384) or, for EdDSA, whole messages; options may be nil.
+// What is signed with it must not look like the signing input of SignJWT.
+func (s *Signer) Handle() crypto.Signer {
+	h := handle{key: s.key, pub: s.pub}
+	switch s.alg {
+	case ES256:
+		h.hash = crypto.SHA256
+	case ES384:
+		h.hash = crypto.SHA384
+	}
+	return h
+}
+
+// handle hides the concrete private key.
+type handle struct {
+	key  crypto.Signer
+	pub  crypto.PublicKey
+	hash crypto.Hash
+}
+
+// Public implements crypto.Signer.
+func (h handle) Public() crypto.PublicKey { return h.pub }
+
+// Sign implements crypto.Signer.
+func (h handle) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if opts != nil && opts.HashFunc() != h.hash {
+		return nil, fmt.Errorf("trust: sign: digest of %v, the key is for %v", opts.HashFunc(), h.hash)
+	}
+	if h.hash != 0 && len(digest) != h.hash.Size() {
+		return nil, fmt.Errorf("trust: sign: digest of %d bytes instead of %d", len(digest), h.hash.Size())
+	}
+	sig, err := h.key.Sign(random, digest, h.hash)
+	if err != nil {
+		return nil, fmt.Errorf("trust: sign: %w", err)
+	}
+	return sig, nil
+}
+
 // maxSignature is the longest signature in bytes: two 384-bit integers.
 const maxSignature = 96
 
