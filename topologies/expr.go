@@ -7,12 +7,11 @@
 //
 // The grammar, in one line of text:
 //
-//	expr     = head | label
+//	expr     = ( head | path ) [ "@" node ]
 //	head     = "lead" [ args ] | "cascade" args | "optional" args
 //	         | "parallel" "(" [ "quorum" count ":" ] list ")"
 //	args     = "(" list ")"
 //	list     = expr { "," expr }
-//	label    = path [ "@" node ]
 //
 // A path is a canonical label path; "*" stands for one whole label. A path
 // names the component there and everything below it. A path that contains
@@ -44,10 +43,12 @@ type Expr struct {
 	Args []Expr
 	// Quorum is the number of agreeing operands of "parallel"; 0 means all.
 	Quorum int
-	// Pattern and Node belong to a label: a path, "*" standing for one label,
-	// and the node that has to appraise it ("" = any).
+	// Pattern belongs to a label: a path, "*" standing for one label.
 	Pattern string
-	Node    string
+	// Node is where the expression is placed, "" for anywhere: the site of the
+	// component verifier for a label under lead and parallel, otherwise the
+	// node that receives the expression, plans it and runs it.
+	Node string
 	// Pos is the byte offset in the text it was parsed from.
 	Pos int
 }
@@ -63,13 +64,12 @@ func (e Expr) String() string {
 func (e Expr) write(b *strings.Builder) {
 	if e.Head == Label {
 		b.WriteString(quoteIfNeeded(e.Pattern))
-		if e.Node != "" {
-			b.WriteString("@" + e.Node)
-		}
+		e.writeNode(b)
 		return
 	}
 	b.WriteString(string(e.Head))
 	if e.Args == nil {
+		e.writeNode(b)
 		return
 	}
 	b.WriteByte('(')
@@ -83,6 +83,13 @@ func (e Expr) write(b *strings.Builder) {
 		a.write(b)
 	}
 	b.WriteByte(')')
+	e.writeNode(b)
+}
+
+func (e Expr) writeNode(b *strings.Builder) {
+	if e.Node != "" {
+		b.WriteString("@" + e.Node)
+	}
 }
 
 func quoteIfNeeded(s string) string {

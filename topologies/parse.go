@@ -92,7 +92,7 @@ func (p *parser) expr(depth int) (Expr, error) {
 	}
 	if !p.take('(') {
 		if e.Head == Lead {
-			return e, nil
+			return e, p.node(&e)
 		}
 		return Expr{}, p.fail(p.pos, "%q wants operands in parentheses", word)
 	}
@@ -118,7 +118,7 @@ func (p *parser) operands(e Expr, depth int) (Expr, error) {
 		if e.Quorum > len(e.Args) {
 			return Expr{}, p.fail(e.Pos, "quorum %d of %d operands", e.Quorum, len(e.Args))
 		}
-		return e, nil
+		return e, p.node(&e)
 	}
 }
 
@@ -181,19 +181,24 @@ func (p *parser) label(path string, start int) (Expr, error) {
 		return Expr{}, p.fail(start, "%q is not a label path", path)
 	}
 	e := Expr{Head: Label, Pattern: path, Pos: start}
+	return e, p.node(&e)
+}
+
+// node reads "@node" behind an expression.
+func (p *parser) node(e *Expr) error {
 	if !p.take('@') {
-		return e, nil
+		return nil
 	}
 	at := p.pos
 	node, quoted, err := p.word()
 	if err != nil {
-		return Expr{}, err
+		return err
 	}
 	if quoted || !nodeName.MatchString(node) {
-		return Expr{}, p.fail(at, "%q is not a node name ([a-z0-9-]{1,32})", node)
+		return p.fail(at, "%q is not a node name ([a-z0-9-]{1,32})", node)
 	}
 	e.Node = node
-	return e, nil
+	return nil
 }
 
 // Match reports whether a canonical label path is named by a pattern: equal

@@ -29,7 +29,18 @@ type Component struct {
 	Class     verifiers.Class
 	NonceSize int
 	Evidence  []byte
-	Reason    *verdict.Reason
+	// Digest is the SHA-256 of the evidence where that is not at hand, because
+	// it is for another node; zero otherwise.
+	Digest [sha256.Size]byte
+	Reason *verdict.Reason
+}
+
+// digest is the SHA-256 of the component's bytes.
+func (c Component) digest() [sha256.Size]byte {
+	if c.Evidence == nil && c.Digest != ([sha256.Size]byte{}) {
+		return c.Digest
+	}
+	return sha256.Sum256(c.Evidence)
 }
 
 // Input is everything that a plan depends on.
@@ -47,8 +58,18 @@ type Input struct {
 	Given map[evidence.Path][]byte
 	// Optional are label patterns beyond those in the expression.
 	Optional []string
+	// Self is the name of the node that plans; what is placed there is not
+	// handed on. Preset holds challenges that a sender has derived already.
+	Self   string
+	Preset map[evidence.Path]Challenge
 	// Route gives the candidates for a scheme at a node ("" = anywhere).
 	Route func(scheme, node string) []verifiers.Candidate
+}
+
+// Challenge is what a component must have answered, and the rule behind it.
+type Challenge struct {
+	Nonce []byte
+	Rule  string
 }
 
 // Kind of a step.
@@ -63,8 +84,10 @@ const (
 // Step is one action of a plan. A step with a Reason is not dispatched: its
 // component is in the verdict without an appraisal.
 type Step struct {
-	Kind       Kind
-	Label      evidence.Path
+	Kind  Kind
+	Label evidence.Path
+	// Leaf is the leaf that the component is, or is part of.
+	Leaf       evidence.Path
 	Scheme     string
 	Class      verifiers.Class
 	MediaType  evidence.MediaType
@@ -74,7 +97,16 @@ type Step struct {
 	NonceRule  string
 	Required   bool
 	Candidates []verifiers.Candidate
-	Reason     *verdict.Reason
+	// Sources are redundant verifiers of the component, of which Quorum have to
+	// answer; nil for one verifier, whose Candidates count.
+	Sources []Source
+	Quorum  int
+	// Relay is 1 + the index of the relay that brings the result, 0 where this
+	// node asks the verifier itself. Node is where the component is placed: the
+	// node that answers for it, or the site of the verifier; "" for anywhere.
+	Relay  int
+	Node   string
+	Reason *verdict.Reason
 }
 
 // Plan is an ordered list of steps: one per component, sorted by label, then
@@ -83,6 +115,8 @@ type Plan struct {
 	// Topology is the expression with its patterns resolved to labels.
 	Topology string
 	Steps    []Step
+	// Relays are what other nodes carry out.
+	Relays []Relay
 }
 
 // New plans an expression over the components. An error means that the
@@ -112,7 +146,11 @@ func New(e Expr, in Input) (*Plan, error) {
 			return nil, fmt.Errorf("topologies: two components have the label %s", s.steps[i].Label)
 		}
 	}
-	return &Plan{Topology: resolved.String(), Steps: append(s.steps, Step{Kind: Combine})}, nil
+	if resolved.Head == Label { // a group has no text of its own
+		resolved = Expr{Head: Lead, Args: appendGroup(nil, resolved), Pos: e.Pos}
+	}
+	relays := slices.Clone(s.relays)
+	return &Plan{Topology: resolved.String(), Steps: append(s.steps, Step{Kind: Combine}), Relays: relays}, nil
 }
 
 // ErrLabel says that the evidence has a label that a topology or a verdict cannot name.
@@ -129,9 +167,11 @@ func usable(label evidence.Path) error {
 
 // scope is the state of one planning run.
 type scope struct {
-	in    Input
-	owned map[evidence.Path]int // position of the operand that owns it
-	steps []Step
+	in     Input
+	owned  map[evidence.Path]int // position of the operand that owns it
+	steps  []Step
+	relays []Relay
+	via    *remote // nil while this node plans for itself
 }
 
 // head plans one kind of expression; heads is the explicit list of them.
@@ -144,17 +184,40 @@ func heads() []head {
 	return []head{
 		{Label, (*scope).label},
 		{Lead, (*scope).lead},
+		{Cascade, (*scope).cascade},
+		{Parallel, (*scope).parallel},
 		{Optional, (*scope).optional},
 	}
 }
 
 func (s *scope) expr(e Expr, required bool) (Expr, error) {
+	if e.Head != Label && e.Node != "" {
+		return s.elsewhere(e, required)
+	}
 	for _, h := range heads() {
 		if h.name == e.Head {
 			return h.plan(s, e, required)
 		}
 	}
 	return Expr{}, &ParseError{e.Pos, fmt.Sprintf("%q is a topology that this build cannot run", string(e.Head))}
+}
+
+// elsewhere plans an expression that is placed at a node as a whole.
+func (s *scope) elsewhere(e Expr, required bool) (Expr, error) {
+	node := e.Node
+	inner := e
+	inner.Node = ""
+	switch {
+	case node == s.in.Self && s.via == nil:
+		return s.expr(inner, required)
+	case s.via != nil:
+		return s.ownedBy(node, inner, required)
+	}
+	r, err := s.relayed(node, inner, required, nil)
+	if err != nil {
+		return Expr{}, err
+	}
+	return placed(r, node), nil
 }
 
 // args plans every operand and returns them resolved.
@@ -203,11 +266,13 @@ func (s *scope) own(c Component, e Expr, required bool) {
 	s.owned[c.Label] = e.Pos
 	st := Step{
 		Kind: Appraise, Label: c.Label, Scheme: c.Scheme, Class: c.Class, MediaType: c.MediaType,
-		Evidence: c.Evidence, Digest: sha256.Sum256(c.Evidence),
+		Evidence: c.Evidence, Digest: c.digest(), Leaf: c.Leaf, Node: e.Node,
 		Required: required && !s.isOptional(c.Label), Reason: c.Reason,
 	}
 	s.nonce(&st, c)
-	if st.Reason == nil {
+	if s.via != nil {
+		st.Relay, st.Node = s.via.relay+1, s.via.owner
+	} else if st.Reason == nil {
 		st.Candidates = s.in.Route(c.Scheme, e.Node)
 		if len(st.Candidates) == 0 {
 			st.Reason = &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: "no node serves " + c.Scheme + atNode(e.Node)}
@@ -230,6 +295,10 @@ func (s *scope) isOptional(label evidence.Path) bool {
 // nonce chooses the challenge for a step. A rule that cannot be applied makes
 // the component undispatchable rather than silently unchecked.
 func (s *scope) nonce(st *Step, c Component) {
+	if preset, ok := s.in.Preset[c.Label]; ok {
+		st.Nonce, st.NonceRule = preset.Nonce, preset.Rule
+		return
+	}
 	if v, ok := s.given(c.Label); ok {
 		st.Nonce, st.NonceRule = v, RuleGiven
 		return
@@ -286,7 +355,7 @@ func (s *scope) leftovers() {
 		}
 		s.steps = append(s.steps, Step{
 			Kind: Appraise, Label: c.Label, Scheme: c.Scheme, Class: c.Class, MediaType: c.MediaType,
-			Evidence: c.Evidence, Digest: sha256.Sum256(c.Evidence),
+			Evidence: c.Evidence, Digest: c.digest(), Leaf: c.Leaf,
 			Reason: &verdict.Reason{Code: verdict.ReasonUnexpected, Detail: why},
 		})
 	}
@@ -305,22 +374,37 @@ func (p *Plan) Digest() [32]byte {
 		NonceRule  string                `json:"nonce_rule,omitempty"`
 		Required   bool                  `json:"required"`
 		Candidates []verifiers.Candidate `json:"candidates,omitempty"`
+		Sources    []Source              `json:"sources,omitempty"`
+		Quorum     int                   `json:"quorum,omitempty"`
+		Relay      int                   `json:"relay,omitempty"`
+		Node       string                `json:"node,omitempty"`
 		Reason     *verdict.Reason       `json:"reason,omitempty"`
+	}
+	type relay struct {
+		Node  string          `json:"node"`
+		Expr  string          `json:"expr"`
+		Needs []evidence.Path `json:"needs,omitempty"`
 	}
 	steps := make([]step, len(p.Steps))
 	for i, s := range p.Steps {
 		steps[i] = step{
 			Kind: s.Kind, Label: s.Label, Scheme: s.Scheme, NonceRule: s.NonceRule, Nonce: hex.EncodeToString(s.Nonce),
 			Required: s.Required, Candidates: s.Candidates, Reason: s.Reason,
+			Sources: s.Sources, Quorum: s.Quorum, Relay: s.Relay, Node: s.Node,
 		}
 		if s.Kind == Appraise {
 			steps[i].MediaType, steps[i].Digest = s.MediaType.String(), hex.EncodeToString(s.Digest[:])
 		}
 	}
+	relays := make([]relay, len(p.Relays))
+	for i, r := range p.Relays {
+		relays[i] = relay{r.Node, r.Expr.String(), r.Needs}
+	}
 	raw, err := json.Marshal(struct {
-		Topology string `json:"topology"`
-		Steps    []step `json:"steps"`
-	}{p.Topology, steps})
+		Topology string  `json:"topology"`
+		Steps    []step  `json:"steps"`
+		Relays   []relay `json:"relays,omitempty"`
+	}{p.Topology, steps, relays})
 	if err != nil { // only strings, numbers and booleans above
 		return [32]byte{}
 	}
