@@ -108,11 +108,31 @@ func unbound(root *verdict.Component, parts []verdict.Component, edges []verdict
 	return []verdict.Cap{{Tier: verdict.TierWarning, Reason: verdict.Reason{Code: verdict.ReasonUnboundComponent, Detail: detail}}}
 }
 
-// fresh reports whether a verified result found a challenge that the lead
-// derived from the session nonce.
+// fresh reports whether every verified result about a component, and at least
+// one, found a challenge that the lead derived from the session nonce.
 func fresh(c verdict.Component) bool {
-	return !c.Partial.IsZero() && c.Partial.Appraisal().Freshness == verdict.FreshnessFresh &&
-		c.NonceRule != "" && c.NonceRule != "given"
+	return freshness(appraisals(c)) == verdict.FreshnessFresh && c.NonceRule != "" && c.NonceRule != "given"
+}
+
+// appraisals are those of all verifiers of a component: what any of them found
+// counts against it, what all of them found counts for it.
+func appraisals(c verdict.Component) []verdict.Appraisal {
+	var out []verdict.Appraisal
+	for _, p := range c.Partials() {
+		out = append(out, p.Appraisal())
+	}
+	return out
+}
+
+// freshness is the worst of all, and not established by nobody.
+func freshness(all []verdict.Appraisal) verdict.Freshness {
+	switch {
+	case slices.ContainsFunc(all, func(a verdict.Appraisal) bool { return a.Freshness == verdict.FreshnessMismatch }):
+		return verdict.FreshnessMismatch
+	case len(all) == 0, slices.ContainsFunc(all, func(a verdict.Appraisal) bool { return a.Freshness != verdict.FreshnessFresh }):
+		return verdict.FreshnessNotEstablished
+	}
+	return verdict.FreshnessFresh
 }
 
 func commonNonce(root *verdict.Component, parts []verdict.Component) ([]verdict.Binding, []verdict.Cap) {
@@ -139,11 +159,8 @@ func identityCollision(_ *verdict.Component, parts []verdict.Component) ([]verdi
 	var edges []verdict.Binding
 	var caps []verdict.Cap
 	for _, p := range parts {
-		if p.Partial.IsZero() {
-			continue
-		}
 		hit := map[evidence.Path]bool{}
-		for _, id := range p.Partial.Appraisal().Facts.Device {
+		for _, id := range devices(p) {
 			other, seen := first[id]
 			if !seen {
 				first[id] = p.Label
@@ -161,4 +178,13 @@ func identityCollision(_ *verdict.Component, parts []verdict.Component) ([]verdi
 		}
 	}
 	return edges, caps
+}
+
+// devices are the identities that any verifier of a component found.
+func devices(c verdict.Component) []string {
+	var out []string
+	for _, a := range appraisals(c) {
+		out = append(out, a.Facts.Device...)
+	}
+	return out
 }

@@ -138,3 +138,63 @@ func TestUnboundFollowsStrongEdges(t *testing.T) {
 		}
 	}
 }
+
+// together is one component with the results of redundant verifiers.
+func together(parts ...verdict.Component) verdict.Component {
+	c := parts[0]
+	c.Quorum, c.Asked = len(parts), len(parts)
+	var all []verdict.Partial
+	for _, p := range parts {
+		all = append(all, p.Partial)
+	}
+	verdict.SetPartials(&c, all)
+	return c
+}
+
+// TestEveryVerifierCounts: what one of several redundant verifiers found counts
+// against a component, and only what all found counts for it, in whatever place
+// their results stand.
+func TestEveryVerifierCounts(t *testing.T) {
+	cpu := part(t, "cpu", "cpu-tee", "same", isFresh)
+	gpu := func(f verdict.Freshness, devices ...string) verdict.Component {
+		return part(t, "gpu", "device", "same", f, devices...)
+	}
+	worse := func(devices ...string) verdict.Component { // so that it becomes the first result
+		return partWith(t, "gpu", "device", "same", isFresh, func(a *verdict.Appraisal) {
+			a.Vector[verdict.Hardware], a.Facts.Device = verdict.ClaimUnsafe, devices
+		})
+	}
+	nic := part(t, "nic", "device", "same", isFresh, "x:1")
+	const collision = "contraindicated:duplicate-identity warning:unbound-component"
+	for _, c := range []struct {
+		name, edges, caps string
+		parts             []verdict.Component
+	}{
+		{"all fresh", "gpu:cpu:common-nonce:nonce:bound", "warning:unbound-component",
+			[]verdict.Component{cpu, together(gpu(isFresh), worse())}},
+		{"one stale", "gpu:cpu:common-nonce:none:absent", "warning:unbound-component",
+			[]verdict.Component{cpu, together(gpu(isFresh), gpu(stale))}},
+		{"identity by the better one", "nic:gpu:identity-collision:none:broken", collision,
+			[]verdict.Component{together(worse(), gpu(isFresh, "x:1")), nic}},
+		{"identity by the worse one", "nic:gpu:identity-collision:none:broken", collision,
+			[]verdict.Component{together(gpu(isFresh), worse("x:1")), nic}},
+		{"identity by both", "nic:gpu:identity-collision:none:broken", collision,
+			[]verdict.Component{together(gpu(isFresh, "x:1"), worse("x:1")), nic}},
+		{"identity of its own", "", "warning:unbound-component",
+			[]verdict.Component{together(gpu(isFresh, "x:2"), worse("x:2")), nic}},
+	} {
+		e, k := Check(c.parts)
+		if edges(e) != c.edges || caps(k) != c.caps {
+			t.Errorf("%s:\n got %s | %s\nwant %s | %s", c.name, edges(e), caps(k), c.edges, c.caps)
+		}
+	}
+	for name, all := range map[string]verdict.Component{"a warning and a good one": together(gpu(isFresh), worse()), "two good ones": together(gpu(isFresh), gpu(isFresh))} {
+		if !fresh(all) {
+			t.Errorf("%s: not fresh", name)
+		}
+		all.Others = append(all.Others, part(t, "gpu", "device", "", open).Partial)
+		if fresh(all) {
+			t.Errorf("%s: fresh although one verifier saw no challenge", name)
+		}
+	}
+}

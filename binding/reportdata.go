@@ -5,6 +5,7 @@ package binding
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
@@ -28,16 +29,19 @@ const (
 // Any program in the TEE can choose report data, so the edge is only as good as
 // the software there: where that is not known to be good, it counts as a nonce.
 func reportData(root *verdict.Component, parts []verdict.Component) ([]verdict.Binding, []verdict.Cap) {
-	if root == nil || root.NonceRule != evidence.CommitmentRule || root.Partial.IsZero() {
+	if root == nil || root.NonceRule != evidence.CommitmentRule {
 		return nil, nil
 	}
-	a := root.Partial.Appraisal()
+	all := appraisals(*root)
+	if len(all) == 0 {
+		return nil, nil
+	}
 	e := verdict.Binding{To: root.Label, Kind: KindReportData, Strength: StrengthNone, Status: StatusAbsent, Origin: OriginApplication}
 	var caps []verdict.Cap
-	switch a.Freshness {
+	switch freshness(all) {
 	case verdict.FreshnessFresh:
 		e.Strength, e.Status = StrengthNonce, StatusBound
-		if a.Vector[verdict.Executables].Tier() == verdict.TierAffirming {
+		if !slices.ContainsFunc(all, unknownSoftware) {
 			e.Strength = StrengthStrong
 		}
 	case verdict.FreshnessMismatch:
@@ -53,6 +57,12 @@ func reportData(root *verdict.Component, parts []verdict.Component) ([]verdict.B
 		caps = append(caps, statement(e.Strength, root.Label))
 	}
 	return edges, caps
+}
+
+// unknownSoftware: this verifier does not call the software good. With several
+// verifiers, each of them has to.
+func unknownSoftware(a verdict.Appraisal) bool {
+	return a.Vector[verdict.Executables].Tier() != verdict.TierAffirming
 }
 
 // edgesTo repeats an edge for every component that was submitted.

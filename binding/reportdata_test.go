@@ -16,6 +16,9 @@ func TestReportData(t *testing.T) {
 		return partWith(t, "cpu", "cpu-tee", "cmw-bind-v1", f, func(a *verdict.Appraisal) { a.Vector[verdict.Executables] = executables })
 	}
 	gpu := part(t, "gpu", "device", "same", isFresh)
+	outdated := partWith(t, "cpu", "cpu-tee", "cmw-bind-v1", isFresh, func(a *verdict.Appraisal) {
+		a.Vector[verdict.Executables], a.Vector[verdict.Hardware] = verdict.ClaimApproved, verdict.ClaimUnsafe
+	})
 	missing := verdict.Component{Label: "nic", Required: true}
 	for _, c := range []struct {
 		name, edges, caps string
@@ -33,6 +36,16 @@ func TestReportData(t *testing.T) {
 			[]verdict.Component{cpu(open, verdict.ClaimApproved), gpu}},
 		{"what is missing is not bound", "gpu:cpu:report-data-digest:strong:bound", "affirming:application-binding-accepted warning:unbound-component",
 			[]verdict.Component{cpu(isFresh, verdict.ClaimApproved), gpu, missing}},
+		{"two verifiers know the software", "gpu:cpu:report-data-digest:strong:bound", "affirming:application-binding-accepted",
+			[]verdict.Component{together(cpu(isFresh, verdict.ClaimApproved), cpu(isFresh, verdict.ClaimApproved)), gpu}},
+		{"one of two does not know the software", "gpu:cpu:report-data-digest:nonce:bound", "warning:binding-weak warning:unbound-component",
+			[]verdict.Component{together(cpu(isFresh, verdict.ClaimApproved), cpu(isFresh, verdict.ClaimUnrecognized)), gpu}},
+		{"one of two did not look", "gpu:cpu:report-data-digest:nonce:bound", "warning:binding-weak warning:unbound-component",
+			[]verdict.Component{together(cpu(isFresh, verdict.ClaimNone), cpu(isFresh, verdict.ClaimApproved)), gpu}},
+		{"the better one of two did not look", "gpu:cpu:report-data-digest:nonce:bound", "warning:binding-weak warning:unbound-component",
+			[]verdict.Component{together(cpu(isFresh, verdict.ClaimNone), outdated), gpu}},
+		{"one of two sees another commitment", "gpu:cpu:report-data-digest:none:broken", "contraindicated:binding-broken warning:unbound-component",
+			[]verdict.Component{together(cpu(isFresh, verdict.ClaimApproved), cpu(stale, verdict.ClaimApproved)), gpu}},
 		{"a lone CPU", "", "", []verdict.Component{cpu(isFresh, verdict.ClaimApproved)}},
 		{"another rule", "", "warning:unbound-component", []verdict.Component{part(t, "cpu", "cpu-tee", "same", isFresh), gpu}},
 		{"no answer of the CPU", "", "warning:unbound-component",

@@ -56,10 +56,7 @@ func freshness(r *verdict.Result) []verdict.Cap {
 func extraRoots(r *verdict.Result) []verdict.Cap {
 	var who []string
 	for _, c := range r.Components {
-		if c.Partial.IsZero() {
-			continue
-		}
-		if slices.ContainsFunc(c.Partial.Appraisal().Reasons, func(x verdict.Reason) bool { return x.Code == verdict.ReasonExtraRoots }) {
+		if slices.ContainsFunc(c.Partials(), believesSimulated) {
 			who = append(who, string(c.Label))
 		}
 	}
@@ -68,6 +65,10 @@ func extraRoots(r *verdict.Result) []verdict.Cap {
 	}
 	return []verdict.Cap{{Tier: verdict.TierAffirming, Reason: verdict.Reason{
 		Code: verdict.ReasonExtraRoots, Detail: "roots beyond those of the vendors were trusted for: " + strings.Join(who, ", ")}}}
+}
+
+func believesSimulated(p verdict.Partial) bool {
+	return slices.ContainsFunc(p.Appraisal().Reasons, func(x verdict.Reason) bool { return x.Code == verdict.ReasonExtraRoots })
 }
 
 // foreignSession contraindicates a ratsd token that names another session.
@@ -80,17 +81,21 @@ func foreignSession(tree *evidence.Tree, nonce []byte) []verdict.Cap {
 		Code: verdict.ReasonNonceMismatch, Detail: "the token was made for another session nonce"}}}
 }
 
-// requireClaims lowers every component whose verifier left open a claim that
-// its scheme requires: a verifier elsewhere may have forgotten to.
+// requireClaims lowers every component for which a verifier left open a claim
+// that its scheme requires: a verifier elsewhere may have forgotten to. What one
+// of several redundant verifiers established does not fill the gap of another.
 func requireClaims(schemes *verifiers.Set, parts []verdict.Component) {
 	for i := range parts {
 		sc, ok := schemes.Lookup(parts[i].Scheme)
-		if !ok || parts[i].Partial.IsZero() {
+		if !ok {
 			continue
 		}
-		v := parts[i].Partial.Appraisal().Vector
+		open := func(p verdict.Partial, n verdict.ClaimName) bool {
+			claim := p.Appraisal().Vector[n]
+			return claim == verdict.ClaimNone || claim == verdict.ClaimUnexpected
+		}
 		for _, name := range sc.Required {
-			if v[name] == verdict.ClaimNone || v[name] == verdict.ClaimUnexpected {
+			if slices.ContainsFunc(parts[i].Partials(), func(p verdict.Partial) bool { return open(p, name) }) {
 				parts[i].Reasons = append(parts[i].Reasons, verdict.Reason{
 					Code: verdict.ReasonClaimNotAsserted, Detail: fmt.Sprintf("the verifier says nothing about %s", name)})
 			}

@@ -37,7 +37,7 @@ func Recheck(r *verdict.Result, schemes *verifiers.Set) error {
 	again.Components = slices.Clone(r.Components)
 	for i := range again.Components {
 		c := &again.Components[i]
-		if c.Partial.IsZero() {
+		if len(c.Partials()) == 0 {
 			continue
 		}
 		sc, ok := schemes.Lookup(c.Scheme)
@@ -107,7 +107,9 @@ func covered(c *evidence.Commitment, label evidence.Path) bool {
 
 // RecheckTopology holds a verdict to what the relying party itself demands to be
 // there: every component that the expression names and requires must be in the
-// verdict, and as a required one. Where each was appraised is not looked at.
+// verdict, and as a required one; where it wants redundant verifiers, as many
+// must have been asked, and as many must have had to answer. Where each component
+// was appraised is not looked at.
 func RecheckTopology(r *verdict.Result, want topologies.Expr) error {
 	in := topologies.Input{Route: func(string, string) []verifiers.Candidate { return []verifiers.Candidate{{Site: "any"}} }}
 	stated := map[evidence.Path]verdict.Component{}
@@ -122,15 +124,18 @@ func RecheckTopology(r *verdict.Result, want topologies.Expr) error {
 		return err
 	}
 	for _, st := range plan.Steps {
-		if st.Kind != topologies.Appraise || !st.Required {
+		if st.Kind != topologies.Appraise {
 			continue
 		}
 		c, ok := stated[st.Label]
 		switch {
-		case !ok:
+		case st.Required && !ok:
 			return fmt.Errorf("orchestrator: %s must be there, and the verdict does not know it", st.Label)
-		case !c.Required:
+		case st.Required && !c.Required:
 			return fmt.Errorf("orchestrator: %s must be there, and the verdict calls it optional", st.Label)
+		case len(c.Partials()) > 0 && (c.Quorum < st.Quorum || c.Asked < len(st.Sources)):
+			return fmt.Errorf("orchestrator: %s must be judged by %d of %d verifiers, and the verdict says %d of %d",
+				st.Label, st.Quorum, len(st.Sources), c.Quorum, c.Asked)
 		}
 	}
 	return nil
@@ -165,13 +170,13 @@ func RecheckEvidence(r *verdict.Result, schemes *verifiers.Set, tree *evidence.T
 		if c.Evidence != sha256.Sum256(p.Evidence) {
 			return fmt.Errorf("orchestrator: the verdict about %s was made from other bytes than those in the evidence", p.Label)
 		}
-		if !c.Partial.IsZero() && (c.Scheme != p.Scheme || c.MediaType != p.MediaType.String() || c.Class != string(p.Class)) {
+		if len(c.Partials()) > 0 && (c.Scheme != p.Scheme || c.MediaType != p.MediaType.String() || c.Class != string(p.Class)) {
 			return fmt.Errorf("orchestrator: %s was judged by %s as %s, but it belongs to %s as %s", p.Label, c.Scheme, c.MediaType, p.Scheme, p.MediaType)
 		}
 		delete(stated, p.Label)
 	}
 	for label, c := range stated {
-		if !c.Partial.IsZero() {
+		if len(c.Partials()) > 0 {
 			return fmt.Errorf("orchestrator: the verdict speaks about %s, which is not in the evidence", label)
 		}
 	}

@@ -51,6 +51,8 @@ type componentStatement struct {
 	Evidence   string   `json:"evidence_sha256"`
 	Reasons    []Reason `json:"reasons,omitempty"`
 	DurationUS int64    `json:"duration_us"`
+	Quorum     int      `json:"quorum,omitempty"`
+	Asked      int      `json:"asked,omitempty"`
 }
 
 // absentClaims are the policy claims of a component without partial result.
@@ -62,13 +64,16 @@ type absentClaims struct {
 // SignResult makes the signed aggregated result (AAR), sets r.Token to it and
 // r.KID to the signer, and returns r.Token. The token is an EAR of profile ProfileP23 with one submod per
 // component, a submod "composite" with the outcome, and every partial result as
-// it was signed under "ear.assize.partials" (decision D-18). lifetime sets exp;
-// zero means five minutes.
+// it was signed under "ear.assize.partials" (decision D-18). Where redundant
+// verifiers judged a component, the results of the others are under
+// "ear.assize.witnesses", an array for each label. lifetime sets exp; zero means
+// five minutes.
 //
 // Everything that VerifyResult would refuse is an error here, among others an
 // outcome better than Combine gives, a partial result that does not belong to
-// its component, two components of one label, and a component whose path is
-// "composite".
+// its component, two components of one label, a component whose path is
+// "composite", and results of redundant verifiers that are not as SetPartials
+// leaves them.
 func SignResult(s *trust.Signer, r *Result, lifetime time.Duration) ([]byte, error) {
 	if lifetime == 0 {
 		lifetime = defaultLifetime
@@ -113,8 +118,10 @@ func (r *Result) check() error {
 		if err := c.check(); err != nil {
 			return fmt.Errorf("component %q: %w", c.Label, err)
 		}
-		if t := c.Partial.VerificationTime(); !c.Partial.IsZero() && formatTime(t) != formatTime(r.VerificationTime) {
-			return fmt.Errorf("component %q was verified for another time, %q", c.Label, formatTime(t))
+		for _, p := range c.Partials() {
+			if t := p.VerificationTime(); formatTime(t) != formatTime(r.VerificationTime) {
+				return fmt.Errorf("component %q was verified for another time, %q", c.Label, formatTime(t))
+			}
 		}
 		if c.NonceRule == ruleSame && !c.Partial.IsZero() && !slices.Equal(c.Nonce, r.Nonce) {
 			return fmt.Errorf("component %q was not asked with the session nonce, which rule %q demands", c.Label, ruleSame)
@@ -131,8 +138,8 @@ func (r *Result) check() error {
 	return nil
 }
 
-// check holds for every component of a signed result: the partial result
-// belongs to the component.
+// check holds for every component of a signed result: the partial results
+// belong to the component.
 func (c Component) check() error {
 	if c.Label == "" || c.Label == compositeLabel {
 		return errors.New("the path is empty or reserved")
@@ -143,10 +150,17 @@ func (c Component) check() error {
 	if err := checkNonce(c.Nonce); err != nil {
 		return err
 	}
-	p := c.Partial
+	for _, p := range c.Partials() {
+		if err := c.owns(p); err != nil {
+			return err
+		}
+	}
+	return c.checkQuorum()
+}
+
+// owns is an error where a result is not about what was asked.
+func (c Component) owns(p Partial) error {
 	switch {
-	case p.IsZero():
-		return nil
 	case p.label != c.Label, p.scheme != c.Scheme, p.request != c.Request, p.evidence != c.Evidence:
 		return errors.New("the partial result has another label, scheme, request or evidence")
 	case !slices.Equal(p.nonce, c.Nonce), p.nonceRule != c.NonceRule:
@@ -256,7 +270,29 @@ func (r *Result) join(head, composite []byte) ([]byte, error) {
 	if open == "," {
 		out = append(out, '}')
 	}
-	return append(out, '}'), nil
+	return append(r.appendWitnesses(out), '}'), nil
+}
+
+// appendWitnesses writes the results of further redundant verifiers.
+func (r *Result) appendWitnesses(out []byte) []byte {
+	open := `,"` + claimWitnesses + `":{`
+	for _, c := range r.Components {
+		if len(c.Others) == 0 {
+			continue
+		}
+		out = appendName(append(out, open...), string(c.Label))
+		next := `["`
+		for _, p := range c.Others {
+			out = append(append(out, next...), p.token...) // base64url and dots
+			next = `","`
+		}
+		out = append(out, `"]`...)
+		open = ","
+	}
+	if open == "," {
+		out = append(out, '}')
+	}
+	return out
 }
 
 // size is about how many bytes join writes.
@@ -264,6 +300,9 @@ func (r *Result) size(head, composite []byte) int {
 	n := len(head) + len(composite) + 256
 	for _, c := range r.Components {
 		n += 2*len(c.Partial.token) + 512
+		for _, p := range c.Others {
+			n += len(p.token) + 3
+		}
 	}
 	return n
 }
@@ -301,7 +340,7 @@ func (c Component) statement() componentStatement {
 	return componentStatement{
 		Required: c.Required, Scheme: c.Scheme, MediaType: c.MediaType, Class: c.Class, Request: c.Request,
 		Nonce: encodeNonce(c.Nonce), NonceRule: c.NonceRule, Evidence: hex.EncodeToString(c.Evidence[:]),
-		Reasons: c.Reasons, DurationUS: c.Duration.Microseconds(),
+		Reasons: c.Reasons, DurationUS: c.Duration.Microseconds(), Quorum: c.Quorum, Asked: c.Asked,
 	}
 }
 

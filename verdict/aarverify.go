@@ -4,12 +4,8 @@ package verdict
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"math"
-	"reflect"
 	"slices"
 	"time"
 
@@ -43,8 +39,9 @@ func deny(code string, label evidence.Path, format string, args ...any) error {
 // signature by a lead anchor, the times, every partial result in it by an
 // anchor of its scheme and against what the lead says it asked for, that each
 // flat submod is the partial result's own, that components, statements and
-// submods are the same set, and that the outcome is not better than Combine
-// gives for the verified components and the stated caps.
+// submods are the same set, that of redundant verifiers each counts once and the
+// worst answer stands for the component, and that the outcome is not better than
+// Combine gives for the verified components and the stated caps.
 //
 // Partial results must have been in time when the aggregate was issued (its
 // iat), not now; anchors of component verifiers are looked up for that time
@@ -91,7 +88,9 @@ type aggregate struct {
 	anchors  *trust.Anchors
 	policy   object // policy claims of the composite submod
 	partials object
-	verified time.Time // as of when the evidence was judged, zero: its own time
+	// witnesses are the results of further redundant verifiers.
+	witnesses object
+	verified  time.Time // as of when the evidence was judged, zero: its own time
 }
 
 func (v *aggregate) result() (*Result, error) {
@@ -121,13 +120,11 @@ func (v *aggregate) open() (object, error) {
 	if v.policy, err = composite.object(claimPolicy); err != nil {
 		return nil, err
 	}
-	v.partials = object{}
-	if _, ok := v.head.claims[claimPartials]; ok {
-		if v.partials, err = v.head.claims.object(claimPartials); err != nil {
-			return nil, err
-		}
+	if v.partials, err = v.head.claims.optionalObject(claimPartials); err != nil {
+		return nil, err
 	}
-	return composite, nil
+	v.witnesses, err = v.head.claims.optionalObject(claimWitnesses)
+	return composite, err
 }
 
 // describe reads everything but the components.
@@ -175,119 +172,6 @@ func (v *aggregate) describe(r *Result, composite object) error {
 	return err
 }
 
-func (v *aggregate) components(r *Result) error {
-	statements, err := v.policy.object("assize.components")
-	if err != nil {
-		return deny(ReasonBadAAR, "", "%v", err)
-	}
-	if len(v.head.submods) != len(statements)+1 {
-		return deny(ReasonBadAAR, "", "%d submods for %d components", len(v.head.submods), len(statements))
-	}
-	for label := range v.partials {
-		if _, ok := statements[label]; !ok {
-			return deny(ReasonBadAAR, evidence.Path(label), "partial result for a component that is not stated")
-		}
-	}
-	for _, label := range slices.Sorted(maps.Keys(statements)) {
-		c, err := v.component(label, statements)
-		if err != nil {
-			return err
-		}
-		r.Components = append(r.Components, c)
-	}
-	return nil
-}
-
-// component checks one component: statement, partial result and flat submod.
-func (v *aggregate) component(label string, statements object) (Component, error) {
-	c := Component{Label: evidence.Path(label)}
-	m, err := statements.object(label)
-	if err == nil {
-		err = c.readStatement(m)
-	}
-	if err != nil {
-		return c, deny(ReasonBadAAR, c.Label, "%v", err)
-	}
-	flat, err := v.head.submods.object(label)
-	if err != nil {
-		return c, deny(ReasonBadAAR, c.Label, "submod %v", err)
-	}
-	if _, ok := v.partials[label]; ok {
-		token, err := v.partials.text(label)
-		if err != nil {
-			return c, deny(ReasonBadAAR, c.Label, "partial result: %v", err)
-		}
-		want := Expect{
-			Label: c.Label, Scheme: c.Scheme, Request: c.Request, Nonce: c.Nonce, NonceRule: c.NonceRule,
-			Evidence: c.Evidence, MediaType: c.MediaType, VerificationTime: v.verified,
-		}
-		if c.Partial, err = VerifyPartial([]byte(token), want, v.in, v.anchors); err != nil {
-			var why *IntakeError
-			errors.As(err, &why)
-			return c, deny(why.Code, c.Label, "%s", why.Detail)
-		}
-	}
-	return c, c.compareFlat(flat)
-}
-
-// compareFlat demands that the flat submod is exactly what follows from the
-// partial result and the lead's statement.
-func (c Component) compareFlat(flat object) error {
-	want, ok := c.submod().(object)
-	if !ok { // made here, so numbers have Go types until they were text once
-		raw, err := json.Marshal(c.submod())
-		if err != nil {
-			return deny(ReasonBadAAR, c.Label, "%v", err)
-		}
-		if want, err = trust.ParseObject(raw, resultDepth); err != nil {
-			return deny(ReasonBadAAR, c.Label, "%v", err)
-		}
-	}
-	if !reflect.DeepEqual(want, flat) {
-		return deny(ReasonLyingAAR, c.Label, "the submod is not what its partial result and the lead's reasons give (tier %s)", c.Tier())
-	}
-	return nil
-}
-
-func (c *Component) readStatement(m object) error {
-	var ok bool
-	if c.Required, ok = m["required"].(bool); !ok {
-		return errors.New("required is missing or not a truth value")
-	}
-	var nonce string
-	for _, f := range []struct {
-		name string
-		to   *string
-	}{
-		{"scheme", &c.Scheme}, {"media_type", &c.MediaType}, {"class", &c.Class},
-		{"request", &c.Request}, {"nonce", &nonce}, {"nonce_rule", &c.NonceRule},
-	} {
-		var err error
-		if *f.to, err = m.optionalText(f.name); err != nil {
-			return err
-		}
-	}
-	var err error
-	if c.Nonce, err = decodeNonce(nonce); err != nil {
-		return err
-	}
-	if c.Evidence, err = m.digest("evidence_sha256"); err != nil {
-		return err
-	}
-	if c.Reasons, err = m.reasons("reasons"); err != nil {
-		return err
-	}
-	us, err := m.integer("duration_us")
-	if err != nil {
-		return err
-	}
-	if us < 0 || us > math.MaxInt64/int64(time.Microsecond) {
-		return errors.New("duration_us is out of range")
-	}
-	c.Duration = time.Duration(us) * time.Microsecond
-	return nil
-}
-
 func (o object) caps() ([]Cap, error) {
 	var out []Cap
 	err := o.each("assize.caps", func(m object) error {
@@ -328,6 +212,14 @@ func (o object) bindings() ([]Binding, error) {
 		return nil
 	})
 	return out, err
+}
+
+// optionalObject is empty when absent.
+func (o object) optionalObject(name string) (object, error) {
+	if _, ok := o[name]; !ok {
+		return object{}, nil
+	}
+	return o.object(name)
 }
 
 // each calls f for the objects of a list that must be there.

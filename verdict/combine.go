@@ -25,8 +25,26 @@ type Component struct {
 	Nonce     []byte
 	NonceRule string
 	Evidence  [32]byte
-	// Partial is zero when there is no verdict; Reasons then say why.
+	// Partial is zero when there is no verdict; Reasons then say why. Of the
+	// results of redundant verifiers it is one of the worst.
 	Partial Partial
+	// Quorum is how many redundant verifiers had to answer, at most MaxAsked;
+	// zero for one verifier. The worst answer counts (decision D-26), with fewer
+	// answers than Quorum nothing is better than none, and where fewer than Asked
+	// answered nothing is better than warning.
+	//
+	// So to worsen an answer never helps, and neither does it to suppress one
+	// that is affirming or warning. To suppress one that is worse can help, as it
+	// does with a lone verifier: if the quorum is reached without it, up to
+	// warning, otherwise up to none. It never gives affirming: that takes an
+	// affirming answer from everyone who was asked.
+	Quorum int
+	// Asked is how many redundant verifiers were asked: Quorum or more, or zero
+	// where none could be (a missing component, no verifier). Zero without Quorum.
+	Asked int
+	// Others are the results of the other redundant verifiers about the same
+	// component, request, nonce and evidence; SetPartials sorts them.
+	Others []Partial
 	// Reasons are the lead's own. Each can only lower the tier, to
 	// ReasonCeiling of its code.
 	Reasons []Reason
@@ -35,12 +53,20 @@ type Component struct {
 }
 
 // Tier is TierNone without a Partial for this label, otherwise the Partial's
-// status or worse, if a reason of the lead lowers it.
+// status or worse: if that of another verifier is worse or missing (see Quorum),
+// or if a reason of the lead lowers it.
 func (c Component) Tier() Tier {
-	if c.Partial.IsZero() || c.Partial.Label() != c.Label {
+	var t Tier
+	switch {
+	case c.Partial.IsZero() && len(c.Others) == 0:
 		return TierNone
+	case c.Quorum != 0 || c.Asked != 0 || len(c.Others) > 0:
+		t = c.redundantTier()
+	case c.Partial.Label() != c.Label:
+		return TierNone
+	default:
+		t = c.Partial.Status()
 	}
-	t := c.Partial.Status()
 	for _, r := range c.Reasons {
 		t = Worst(t, ReasonCeiling(r.Code))
 	}

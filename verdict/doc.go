@@ -14,7 +14,9 @@
 // Tokens are compact JWS of the EAR profile ProfileP23, readable by existing
 // clients. What this profile has no claim for is in the claim
 // "ear.veraison.policy-claims" under names that begin with "assize.", and the
-// PARs are in the private claim "ear.assize.partials".
+// PARs are in the private claim "ear.assize.partials". Where redundant verifiers
+// judged one component, the worst of their PARs is there and the others are in
+// "ear.assize.witnesses" (SetPartials, decision D-26).
 //
 // Order of tiers, from good to bad: affirming, warning, none, contraindicated
 // (decision D-16). Nothing in this package reads a clock or draws randomness,

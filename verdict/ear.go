@@ -29,6 +29,7 @@ const (
 	claimVerifierID = "ear.verifier-id"
 	claimSubmods    = "submods"
 	claimPartials   = "ear.assize.partials"
+	claimWitnesses  = "ear.assize.witnesses"
 	claimStatus     = "ear.status"
 	claimVector     = "ear.trustworthiness-vector"
 	claimPolicyID   = "ear.appraisal-policy-id"

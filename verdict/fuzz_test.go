@@ -18,7 +18,7 @@ import (
 func fixedLab(tb testing.TB) *lab {
 	tb.Helper()
 	l := &lab{}
-	for i, s := range []**trust.Signer{&l.lead, &l.gpu, &l.cpu} {
+	for i, s := range []**trust.Signer{&l.lead, &l.gpu, &l.cpu, &l.gpu2, &l.gpu3} {
 		var err error
 		if *s, err = trust.NewSigner(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(i + 1)}, 32))); err != nil {
 			tb.Fatal(err)
@@ -26,7 +26,8 @@ func fixedLab(tb testing.TB) *lab {
 	}
 	var err error
 	l.anchors, err = trust.NewAnchors(l.lead.Key("", nil, trust.RoleLead),
-		l.gpu.Key("", []string{"nvidia-gpu"}, trust.RoleVerifier), l.cpu.Key("", []string{"intel-tdx"}, trust.RoleVerifier))
+		l.gpu.Key("", []string{"nvidia-gpu"}, trust.RoleVerifier), l.gpu2.Key("", []string{"nvidia-gpu"}, trust.RoleVerifier),
+		l.gpu3.Key("", []string{"nvidia-gpu"}, trust.RoleVerifier), l.cpu.Key("", []string{"intel-tdx"}, trust.RoleVerifier))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -85,6 +86,7 @@ func FuzzVerifyResult(f *testing.F) {
 	f.Add(good)
 	f.Add(payload(f, good))
 	f.Add(payload(f, l.sign(f, l.machine(f, 0))))
+	f.Add(payload(f, l.sign(f, l.redundantMachine(f))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tokens := [][]byte{b}
 		if signed, err := l.lead.SignJWT(b); err == nil {
@@ -101,6 +103,9 @@ func FuzzVerifyResult(f *testing.F) {
 			}
 			if Combine(got.Components, got.Caps).Tier.WorseThan(got.Outcome.Tier) {
 				t.Fatalf("accepted %+v", got.Outcome)
+			}
+			for _, c := range got.Components {
+				checkRedundancy(t, c)
 			}
 			if _, err := json.Marshal(got.Document()); err != nil {
 				t.Fatal(err)

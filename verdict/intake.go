@@ -89,7 +89,7 @@ func VerifyPartial(token []byte, want Expect, in Intake, anchors *trust.Anchors)
 		return Partial{}, refuse(ReasonPARStale, "%s", why)
 	}
 	p := Partial{
-		token: slices.Clone(token), verifier: h.verifier, kid: key.KID, issued: h.issued,
+		token: slices.Clone(token), verifier: h.verifier, kid: key.KID, key: key.Public, issued: h.issued,
 		label: want.Label, scheme: want.Scheme, request: want.Request, evidence: want.Evidence,
 	}
 	if err := p.read(h, want); err != nil {

@@ -4,6 +4,7 @@ package verdict
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -158,6 +159,7 @@ type Partial struct {
 	unknown   map[string]Claim
 	verifier  Identity
 	kid       string
+	key       crypto.PublicKey
 	issued    time.Time
 	nonce     []byte
 	nonceRule string

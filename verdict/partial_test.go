@@ -29,16 +29,17 @@ var testTime = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 var testNonce = bytes.Repeat([]byte{0xa5}, 32)
 
-// lab is a small world: a lead, a GPU verifier, a CPU verifier.
+// lab is a small world: a lead, a GPU verifier, a CPU verifier, two further GPU
+// verifiers.
 type lab struct {
-	lead, gpu, cpu *trust.Signer
-	anchors        *trust.Anchors
+	lead, gpu, cpu, gpu2, gpu3 *trust.Signer
+	anchors                    *trust.Anchors
 }
 
 func newLab(tb testing.TB, alg string) *lab {
 	tb.Helper()
 	l := &lab{}
-	for _, s := range []**trust.Signer{&l.lead, &l.gpu, &l.cpu} {
+	for _, s := range []**trust.Signer{&l.lead, &l.gpu, &l.cpu, &l.gpu2, &l.gpu3} {
 		var err error
 		if *s, err = trust.GenerateSigner(alg, rand.Reader); err != nil {
 			tb.Fatal(err)
@@ -48,6 +49,8 @@ func newLab(tb testing.TB, alg string) *lab {
 	l.anchors, err = trust.NewAnchors(
 		l.lead.Key("lead", nil, trust.RoleLead),
 		l.gpu.Key("gpu", []string{"nvidia-gpu"}, trust.RoleVerifier),
+		l.gpu2.Key("gpu2", []string{"nvidia-gpu"}, trust.RoleVerifier),
+		l.gpu3.Key("gpu3", []string{"nvidia-gpu"}, trust.RoleVerifier),
 		l.cpu.Key("cpu", []string{"intel-tdx"}, trust.RoleVerifier),
 	)
 	if err != nil {

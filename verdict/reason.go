@@ -73,6 +73,8 @@ const (
 	ReasonBindingWeak       = "binding-weak"
 	ReasonApplicationBound  = "application-binding-accepted"
 	ReasonDisagreement      = "quorum-disagreement"
+	ReasonQuorumNotReached  = "quorum-not-reached"
+	ReasonQuorumIncomplete  = "quorum-incomplete"
 	ReasonPolicy            = "policy"
 	ReasonPolicyError       = "policy-error"
 	ReasonUnsignedLead      = "unsigned-lead"
@@ -90,7 +92,7 @@ func ReasonCeiling(code string) Tier {
 	case ReasonNoVerifier, ReasonUnreachable, ReasonTimeout, ReasonBusy, ReasonRefused,
 		ReasonMalfunction, ReasonCancelled, ReasonBadPAR, ReasonBadPARSignature,
 		ReasonPARStale, ReasonPARNonce, ReasonPARSubject, ReasonLyingPAR,
-		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop:
+		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop, ReasonQuorumNotReached:
 		return TierNone
 	case ReasonNonceMismatch, ReasonDuplicateIdentity, ReasonBindingBroken, ReasonIdentityMismatch:
 		return TierContraindicated

@@ -110,6 +110,9 @@ type ComponentDocument struct {
 	// Reasons are the component verifier's, then the lead's.
 	Reasons    []Reason `json:"reasons"`
 	DurationUS int64    `json:"duration_us"`
+	// Quorum is there where several verifiers were asked. Verifier, TrustVector,
+	// Claims and Freshness are then those of the worst answer.
+	Quorum *QuorumDocument `json:"quorum,omitempty"`
 }
 
 // Document renders the result. Times are RFC 3339 in UTC, the nonce is
@@ -137,12 +140,12 @@ func (c Component) document() ComponentDocument {
 	d := ComponentDocument{
 		Tier: c.Tier(), Scheme: c.Scheme, MediaType: c.MediaType, Class: c.Class, Required: c.Required,
 		TrustVector: map[string]Claim{}, Claims: map[string]any{}, Freshness: FreshnessNotEstablished,
-		Reasons: []Reason{}, DurationUS: c.Duration.Microseconds(),
+		Reasons: []Reason{}, DurationUS: c.Duration.Microseconds(), Quorum: c.quorumDocument(),
 	}
 	if !c.Partial.IsZero() {
 		a := c.Partial.Appraisal()
-		id, kid := c.Partial.Verifier()
-		d.Verifier = &Signatory{Developer: id.Developer, Build: id.Build, KID: kid}
+		who := c.Partial.signatory()
+		d.Verifier = &who
 		d.TrustVector = a.Vector.members(false)
 		d.Freshness = a.Freshness
 		d.Reasons = append(d.Reasons, a.Reasons...)

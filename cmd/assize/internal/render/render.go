@@ -163,9 +163,27 @@ func component(w io.Writer, c verdict.Component, mark, indent string) {
 			fmt.Fprintf(w, "%s   %s\n", indent, reasonText(reason))
 		}
 	}
+	if c.Quorum > 0 {
+		fmt.Fprintf(w, "%s   %s\n", indent, quorum(c))
+	}
 	for _, reason := range c.Reasons {
 		fmt.Fprintf(w, "%s   %s\n", indent, reasonText(reason))
 	}
+}
+
+// quorum says what redundant verifiers answered, the worst first.
+func quorum(c verdict.Component) string {
+	out := fmt.Sprintf("quorum %d of %d", c.Quorum, c.Asked)
+	sep := ": "
+	for _, p := range c.Partials() {
+		_, kid := p.Verifier()
+		out += fmt.Sprintf("%s%s by key %s", sep, p.Status(), clean(kid))
+		sep = ", "
+	}
+	if silent := c.Asked - len(c.Partials()); silent > 0 {
+		out += fmt.Sprintf("%s%d without an answer", sep, silent)
+	}
+	return out
 }
 
 func vector(v verdict.Vector) string {

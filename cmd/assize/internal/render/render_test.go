@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verdict"
+)
+
+// result is a verified partial result about "nic", and the kid of its key.
+func result(t *testing.T, hardware verdict.Claim) (verdict.Partial, string) {
+	t.Helper()
+	s, err := trust.GenerateSigner(trust.EdDSA, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchors, err := trust.NewAnchors(s.Key("v", []string{"s"}, trust.RoleVerifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1750000000, 0)
+	nonce, digest := []byte("0123456789abcdef"), sha256.Sum256(nil)
+	a := verdict.Appraisal{Freshness: verdict.FreshnessFresh, NonceSeen: nonce}
+	a.Vector[verdict.Hardware] = hardware
+	token, err := verdict.SignPartial(s, verdict.Issue{
+		Verifier: verdict.Identity{Developer: "d", Build: "b"}, Label: "nic", Scheme: "s", MediaType: "a/b",
+		Request: "r", Nonce: nonce, Evidence: digest, IssuedAt: now,
+	}, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := verdict.VerifyPartial(token, verdict.Expect{
+		Label: "nic", Scheme: "s", MediaType: "a/b", Request: "r", Nonce: nonce, Evidence: digest,
+	}, verdict.Intake{Now: now}, anchors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, s.KID()
+}
+
+// What redundant verifiers answered stands in one line, the worst first.
+func TestQuorumIsShown(t *testing.T) {
+	good, first := result(t, verdict.ClaimApproved)
+	bad, second := result(t, verdict.ClaimUnknownDevice)
+	c := verdict.Component{Label: "nic", Scheme: "s", Quorum: 1, Asked: 3}
+	verdict.SetPartials(&c, []verdict.Partial{good, bad})
+	lone := verdict.Component{Label: "nic", Scheme: "s", Partial: good}
+	silent := verdict.Component{Label: "nic", Scheme: "s", Quorum: 2, Asked: 2}
+	for want, c := range map[string]verdict.Component{
+		fmt.Sprintf("   quorum 1 of 3: contraindicated by key %s, affirming by key %s, 1 without an answer\n", second, first): c,
+		"   quorum 2 of 2: 2 without an answer\n": silent,
+		"": lone,
+	} {
+		var out bytes.Buffer
+		Verdict(&out, &verdict.Result{Components: []verdict.Component{c}})
+		if !strings.Contains(out.String(), want) || want == "" && strings.Contains(out.String(), "quorum") {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
