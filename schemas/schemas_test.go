@@ -90,6 +90,15 @@ func (e edit) apply(t *testing.T, doc map[string]any) {
 	doc[last] = e.value
 }
 
+// quorum is what redundant verifiers answered.
+func quorum(required, asked int, tiers ...string) map[string]any {
+	answers := []any{}
+	for _, t := range tiers {
+		answers = append(answers, map[string]any{"tier": t, "verifier": map[string]any{"developer": "d", "build": "b", "kid": "k"}})
+	}
+	return map[string]any{"required": required, "asked": asked, "answers": answers}
+}
+
 func TestVerdict(t *testing.T) {
 	why := []any{map[string]any{"code": "unbound-component", "detail": "no path to cpu"}}
 	warning := []edit{{"verdict tier", "warning"}, {"verdict reasons", why}}
@@ -114,6 +123,23 @@ func TestVerdict(t *testing.T) {
 			"#1/~2a~0b~1c/#-7": map[string]any{"tier": "none", "required": true, "reasons": why},
 			"":                 map[string]any{"tier": "none", "required": true, "reasons": why},
 		}}), true},
+
+		{"redundant verifiers", []edit{{"components cpu quorum", quorum(2, 3, "affirming", "affirming", "affirming")}}, true},
+		{"redundant verifiers, none asked", also(warning, edit{"components", map[string]any{
+			"nic": map[string]any{"tier": "none", "required": true, "reasons": why, "quorum": quorum(2, 0)},
+		}}), true},
+		{"redundant verifiers that disagree", also(warning, edit{"components cpu quorum", quorum(1, 2, "warning", "affirming")},
+			edit{"components cpu tier", "warning"}, edit{"components cpu reasons", why}), true},
+		{"affirming over a redundant warning", []edit{{"components cpu quorum", quorum(1, 2, "affirming", "warning")}}, false},
+		{"affirming over no answer", []edit{{"components cpu quorum", quorum(1, 2)}}, false},
+		{"quorum of nobody", []edit{{"components cpu quorum", quorum(0, 2, "affirming", "affirming")}}, false},
+		{"quorum of too many", []edit{{"components cpu quorum", quorum(1, 257, "affirming")}}, false},
+		{"answer of an unknown tier", also(warning, edit{"components cpu quorum", quorum(1, 2, "good")},
+			edit{"components cpu tier", "warning"}, edit{"components cpu reasons", why}), false},
+		{"answer of nobody", []edit{{"components cpu quorum", map[string]any{
+			"required": 1, "asked": 1, "answers": []any{map[string]any{"tier": "affirming"}},
+		}}}, false},
+		{"quorum without answers", []edit{{"components cpu quorum", map[string]any{"required": 1, "asked": 1}}}, false},
 
 		{"unknown member", []edit{{"extra", 1}}, false},
 		{"no verdict", []edit{{"verdict", nil}}, false},

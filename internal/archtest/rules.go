@@ -57,9 +57,11 @@ var importTable = []importRow{
 	{place: "verifiers/internal/...", may: verifierImports},
 	{place: "verifiers/*", may: append([]string{"verifiers/internal/..."}, verifierImports...), inTests: []string{"verifiers/verifiertest", "attester/..."}},
 
+	{place: "relay", may: []string{"evidence/...", "verdict", "trust", "internal/limits"}},
+
 	{place: "topologies/...", may: []string{"evidence/...", "verdict", "verifiers", "internal/limits"}},
 	{place: "orchestrator/...", may: []string{
-		"topologies/...", "binding/...", "policy/...", "verdict", "verifiers", "evidence/...", "trust", "audit", "internal/limits",
+		"topologies/...", "binding/...", "policy/...", "relay", "verdict", "verifiers", "evidence/...", "trust", "audit", "internal/limits",
 	}, inTests: []string{"attester/...", "endorsements"}},
 
 	{place: "fabric/embed", may: []string{"fabric", "internal/limits"}},
@@ -147,6 +149,7 @@ var bareNet = []string{"net/http", "net/netip", "net/url", "net/mail", "net/text
 var core = []string{
 	"evidence/...", "verdict/...", "trust/...", "verifiers/...", "topologies/...",
 	"binding/...", "corim/...", "endorsements/...", "policy/...",
+	"relay",
 }
 
 // impure lists, by import path, the identifiers that read the clock or the
