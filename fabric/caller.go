@@ -11,10 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/assize/assize/internal/limits"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
-	"github.com/nats-io/nats.go"
 )
 
 // CallerOptions configure the lead's side.
@@ -75,9 +73,9 @@ func (h *hedgeBudget) spend() bool {
 	return true
 }
 
-// ErrNoDeadline says that Appraise was called without a deadline, which could
-// wait for ever.
-var ErrNoDeadline = errors.New("fabric: an appraisal wants a context with a deadline")
+// ErrNoDeadline says that Caller.Appraise or RelayCaller.Relay was called
+// without a deadline, which could wait for ever.
+var ErrNoDeadline = errors.New("fabric: a request wants a context with a deadline")
 
 // Appraise sends one component to its candidates, in their order, and returns
 // the first answer that call.Verify accepts. The next candidate is asked at
@@ -99,17 +97,11 @@ func (c *Caller) Appraise(ctx context.Context, call verifiers.Call) (verdict.Par
 	}
 	started := time.Now()
 	p, err := c.appraise(ctx, call, deadline)
-	outcome, tier := outcomeVerdict, ""
-	var f *verifiers.Failure
-	switch {
-	case errors.As(err, &f):
-		outcome = f.Reason
-	case err != nil:
-		outcome = "error"
-	default:
+	tier := ""
+	if err == nil {
 		tier = p.Status().String()
 	}
-	c.bus.telemetry.record(ctx, started, sideLead, call.Request.Scheme, outcome, tier)
+	c.bus.recordAsked(ctx, appraising(call.Request.Scheme), started, err, tier)
 	return p, err
 }
 
@@ -118,11 +110,8 @@ func (c *Caller) appraise(ctx context.Context, call verifiers.Call, deadline tim
 	if err != nil {
 		return verdict.Partial{}, fmt.Errorf("fabric: %w", err)
 	}
-	if most := c.maxBody(); len(body) > most {
-		return verdict.Partial{}, &verifiers.Failure{
-			Reason: verdict.ReasonTooLarge,
-			Detail: fmt.Sprintf("the request has %d bytes, a message at most %d", len(body), most),
-		}
+	if err := c.bus.fits(body); err != nil {
+		return verdict.Partial{}, err
 	}
 	if len(call.Candidates) == 0 {
 		return verdict.Partial{}, &verifiers.Failure{Reason: verdict.ReasonNoVerifier, Detail: "no candidate is known"}
@@ -137,31 +126,10 @@ func (c *Caller) appraise(ctx context.Context, call verifiers.Call, deadline tim
 	}
 	c.hedge.earn()
 	r := &race{
-		c: c, call: call, body: body, deadline: deadline,
+		c: c, op: appraising(call.Request.Scheme), call: call, body: body, deadline: deadline,
 		base: requestHeaders(call.Request, sha256.Sum256(body)),
 		// One slot per attempt that can ever be made, so that none blocks.
 		results: make(chan outcome, len(call.Candidates)+1),
 	}
 	return r.run(ctx)
 }
-
-// maxBody is the largest body in bytes that every server of the path takes.
-func (c *Caller) maxBody() int {
-	most := limits.FabricPayload
-	if m := int(c.bus.requests.MaxPayload()); m > 0 {
-		most = min(most, m)
-	}
-	return most - limits.FabricHeaderReserve
-}
-
-// sendCancel tells verifiers that an answer is no longer wanted: fire and
-// forget, correctness never depends on it.
-func (c *Caller) sendCancel(ctx context.Context, scheme, id string) {
-	count(ctx, c.bus.telemetry.cancels, scheme)
-	if err := c.bus.requests.Publish(c.bus.subj.cancel(scheme), []byte(id)); err != nil {
-		c.log.Debug("cancel not sent", "request", id, "error", err)
-	}
-}
-
-// isNoResponders reports that nobody listens on a subject.
-func isNoResponders(err error) bool { return errors.Is(err, nats.ErrNoResponders) }

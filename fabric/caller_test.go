@@ -42,17 +42,10 @@ func TestNoResponderIsReportedAtOnce(t *testing.T) {
 	lead := newBusOn(t, newServer(t, embed.Options{}))
 	c := lead.Caller(CallerOptions{})
 	_, _ = c.Appraise(within(t, time.Second), newCall(AnySite)) // warm up
-	best := time.Hour
-	for range 5 { // a loaded machine may be slow once
-		start := time.Now()
+	fastest(t, func() {
 		_, err := c.Appraise(within(t, 2*time.Second), newCall(AnySite, "a", "b"))
-		best = min(best, time.Since(start))
 		wantReason(t, err, verdict.ReasonUnreachable)
-	}
-	if best > time.Second { // an answer, not the end of the budget
-		t.Errorf("took %v", best)
-	}
-	t.Logf("reported in %v", best)
+	})
 }
 
 func TestStartupGrace(t *testing.T) {

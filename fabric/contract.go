@@ -24,12 +24,21 @@ const DefaultTenant = "local"
 // group gets a request.
 const queueGroup = "q"
 
+// relayScheme stands where a scheme stands, in subjects, headers, events and
+// telemetry, when a whole composite is handed to another node.
+const relayScheme = "composite"
+
 // Names of micro services and their endpoints.
 const (
 	servicePrefix      = "att-"
 	endpointAppraise   = "appraise"
 	endpointAppraiseAt = "appraise-site"
+	endpointCascade    = "cascade"
 	endpointCancel     = "cancel"
+	// relayService is the name of the services of all nodes. The underscore
+	// keeps it apart from every scheme, and from directories that do not know
+	// nodes.
+	relayService = "att_node"
 )
 
 // Headers of a request. Everything in them is a hint: the body is what counts,
@@ -61,7 +70,11 @@ const (
 // verifiers.EncodeRequest.
 const ContentType = "application/cmw+cbor"
 
-// ResultType is the media type of an answer.
+// RelayType is the media type of a message to a node. The fabric does not look
+// into it; what is in it, and who signed it, is checked by who receives it.
+const RelayType = "application/octet-stream"
+
+// ResultType is the media type of an answer to an appraisal request.
 const ResultType = `application/eat+jwt; eat_profile="` + verdict.ProfileP23 + `"`
 
 // Metadata keys of a service (all values are text).
@@ -72,12 +85,17 @@ const (
 	metaBuild     = "att.build"
 	metaSite      = "att.site"
 	metaKID       = "att.ear.kid"
+	metaKind      = "att.kind" // kindNode, or absent for a component verifier
+	metaNode      = "att.node" // name of a node
 	metaResult    = "att.result"
 	metaAccepts   = "accepts"   // of the endpoint: JSON array of media type patterns
-	metaMaxBytes  = "max-bytes" // of the endpoint: largest component in bytes
+	metaMaxBytes  = "max-bytes" // of the endpoint: largest component or message in bytes
 	metaNonce     = "nonce"     // of the endpoint: challenge size in bytes
-	metaBudget    = "budget-ms" // of the endpoint: longest appraisal in milliseconds
+	metaBudget    = "budget-ms" // of the endpoint: longest time for a request in milliseconds
 )
+
+// kindNode is the kind of a service that takes relayed messages.
+const kindNode = "node"
 
 // Code is the code of an error answer. The list is closed.
 type Code int
@@ -154,10 +172,24 @@ func (s subjects) cancel(scheme string) string {
 	return fmt.Sprintf("att.%s.%s.cancel.%s", Version, s.tenant, scheme)
 }
 
+// cascade is att.v1.<tenant>.cascade.composite.<node>.
+func (s subjects) cascade(node string) string {
+	return fmt.Sprintf("att.%s.%s.cascade.%s.%s", Version, s.tenant, relayScheme, node)
+}
+
+// cancelRelay is att.v1.<tenant>.cancel.composite.<node>; the body is a request
+// id. It names the node, because no other one has to learn the id.
+func (s subjects) cancelRelay(node string) string {
+	return s.cancel(relayScheme) + "." + node
+}
+
 // events is att.v1.<tenant>.event.verifier; the body is an event in JSON.
 func (s subjects) events() string {
 	return fmt.Sprintf("att.%s.%s.event.verifier", Version, s.tenant)
 }
 
-// appraiseTemplate is the subject pattern for spans: low cardinality.
-const appraiseTemplate = "att." + Version + ".{tenant}.appraise.{scheme}.{site}"
+// Subject patterns for spans: low cardinality.
+const (
+	appraiseTemplate = "att." + Version + ".{tenant}.appraise.{scheme}.{site}"
+	cascadeTemplate  = "att." + Version + ".{tenant}.cascade." + relayScheme + ".{node}"
+)

@@ -201,13 +201,31 @@ func (d *Directory) Stop() {
 	_ = d.events.Unsubscribe() // fails only when the connection is closed
 }
 
-// Instances returns the known services, ordered by scheme, site and id.
+// Instances returns the known component verifiers, ordered by scheme, site and
+// id.
 func (d *Directory) Instances() []Instance {
+	return d.list(func(in Instance) bool { return in.Node == "" })
+}
+
+// Nodes returns the known instances of nodes that take relayed messages,
+// ordered by node, site and id.
+func (d *Directory) Nodes() []Instance {
+	return d.list(func(in Instance) bool { return in.Node != "" })
+}
+
+func (d *Directory) list(which func(Instance) bool) []Instance {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(d.instances), func(a, b Instance) int {
-		return cmp.Or(cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Site, b.Site), cmp.Compare(a.ID, b.ID))
+	var out []Instance
+	for _, in := range d.instances {
+		if which(in) {
+			out = append(out, in)
+		}
+	}
+	slices.SortFunc(out, func(a, b Instance) int {
+		return cmp.Or(cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Site, b.Site), cmp.Compare(a.ID, b.ID))
 	})
+	return out
 }
 
 // Candidates says where to send a component of one scheme, best first. Trusted

@@ -10,6 +10,10 @@
 // (Caller.Appraise), Bus.Directory to learn at which sites a scheme is served,
 // and Bus.Spender to use a nonce exactly once.
 //
+// A node that takes whole messages from other nodes, as in a cascade, calls
+// Bus.ServeRelay with its name; the other side is RelayCaller.Relay, which asks
+// exactly the node it is told. Message and answer are opaque to the fabric.
+//
 // What holds everywhere (the wire contract itself is in contract.go):
 //
 //   - One component is one request on one subject. An answer is a signed

@@ -34,10 +34,14 @@ type requestHeader struct {
 	sealed  bool
 }
 
-// parseHeader reads the headers of an untrusted request. Every header that the
-// contract knows occurs at most once; Att-Request, Att-Scheme, Att-Digest and
-// Content-Type exactly once. Errors wrap errHeaders.
-func parseHeader(h nats.Header) (requestHeader, error) {
+// parseHeader reads the headers of an untrusted appraisal request.
+func parseHeader(h nats.Header) (requestHeader, error) { return parseHeaderFor(h, ContentType) }
+
+// parseHeaderFor reads the headers of an untrusted request with a body of one
+// media type. Every header that the contract knows occurs at most once;
+// Att-Request, Att-Scheme, Att-Digest and Content-Type exactly once. Errors
+// wrap errHeaders.
+func parseHeaderFor(h nats.Header, mediaType string) (requestHeader, error) {
 	var out requestHeader
 	for _, k := range []string{
 		HeaderRequest, HeaderSession, HeaderScheme, HeaderContentType,
@@ -52,7 +56,7 @@ func parseHeader(h nats.Header) (requestHeader, error) {
 	if !requestID.MatchString(out.request) || !slug.MatchString(out.scheme) || len(out.session) > 64 {
 		return out, errHeaders
 	}
-	if !validAttempt(out.attempt) || (!out.sealed && first(h, HeaderContentType) != ContentType) {
+	if !validAttempt(out.attempt) || (!out.sealed && first(h, HeaderContentType) != mediaType) {
 		return out, errHeaders
 	}
 	digest := first(h, HeaderDigest)
@@ -98,12 +102,17 @@ func millis(s string) (time.Duration, bool) {
 	return d, true
 }
 
+// covers reports whether the digest in the headers is that of the body.
+func (h requestHeader) covers(body []byte) bool {
+	sum := sha256.Sum256(body)
+	return subtle.ConstantTimeCompare(sum[:], h.digest[:]) == 1
+}
+
 // decodeBody checks a body against its headers and decodes it: digest, request
 // id, scheme and session must be the same in both. Errors wrap errHeaders or
 // come from verifiers.DecodeRequest; all of them mean a malformed request.
 func (h requestHeader) decodeBody(body []byte) (verifiers.Request, error) {
-	sum := sha256.Sum256(body)
-	if subtle.ConstantTimeCompare(sum[:], h.digest[:]) != 1 {
+	if !h.covers(body) {
 		return verifiers.Request{}, errHeaders
 	}
 	r, err := verifiers.DecodeRequest(body)
@@ -116,14 +125,19 @@ func (h requestHeader) decodeBody(body []byte) (verifiers.Request, error) {
 	return r, nil
 }
 
-// requestHeaders renders the headers that are the same for every attempt.
-func requestHeaders(r verifiers.Request, digest [sha256.Size]byte) nats.Header {
-	h := nats.Header{
-		HeaderRequest:     {r.ID},
-		HeaderScheme:      {r.Scheme},
-		HeaderContentType: {ContentType},
+// baseHeaders renders what every request has, the same for every attempt.
+func baseHeaders(id, scheme, mediaType string, digest [sha256.Size]byte) nats.Header {
+	return nats.Header{
+		HeaderRequest:     {id},
+		HeaderScheme:      {scheme},
+		HeaderContentType: {mediaType},
 		HeaderDigest:      {hex.EncodeToString(digest[:])},
 	}
+}
+
+// requestHeaders renders the headers of an appraisal request.
+func requestHeaders(r verifiers.Request, digest [sha256.Size]byte) nats.Header {
+	h := baseHeaders(r.ID, r.Scheme, ContentType, digest)
 	if r.Session != "" {
 		h[HeaderSession] = []string{r.Session}
 	}

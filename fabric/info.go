@@ -27,9 +27,13 @@ var (
 // Instance is what one running service says about itself. Nothing of it is
 // authenticated: it may route a request, and never decides about an answer.
 type Instance struct {
+	// Scheme is a slug; "composite" for a node.
 	Scheme, ID, Version string
-	// Name of the micro service: att-<scheme>.
+	// Name of the micro service: att-<scheme>, or att_node.
 	Name string
+	// Node is the name under which a node takes relayed messages
+	// (RelayCaller.Relay); empty for a component verifier.
+	Node string
 	// Site is a slug, or "any" for an instance without a site.
 	Site string
 	// Vendor, Developer and Build name the verifier; KID names the key of its
@@ -37,7 +41,7 @@ type Instance struct {
 	Vendor, Developer, Build, KID string
 	// Accepts are media type patterns.
 	Accepts []string
-	// MaxBytes is the largest component in bytes, zero if not said.
+	// MaxBytes is the largest component or message in bytes, zero if not said.
 	MaxBytes int
 	// NonceSize is the size of the challenge in bytes, zero if not said.
 	NonceSize int
@@ -52,12 +56,22 @@ func parseInfo(raw []byte) (Instance, error) {
 	if len(raw) > maxInfo || json.Unmarshal(raw, &info) != nil {
 		return Instance{}, errInfo
 	}
+	if info.Metadata[metaWire] != Version[1:] {
+		return Instance{}, errForeignInfo
+	}
 	scheme, ours := strings.CutPrefix(info.Name, servicePrefix)
-	if !ours || info.Metadata[metaWire] != Version[1:] {
+	endpoint, node := endpointAppraise, ""
+	if info.Name == relayService && info.Metadata[metaKind] == kindNode {
+		scheme, ours, endpoint, node = relayScheme, true, endpointCascade, info.Metadata[metaNode]
+		if !slug.MatchString(node) {
+			return Instance{}, errInfo
+		}
+	}
+	if !ours {
 		return Instance{}, errForeignInfo
 	}
 	in := Instance{
-		Scheme: scheme, ID: info.ID, Version: info.Version, Name: info.Name, Site: info.Metadata[metaSite],
+		Scheme: scheme, ID: info.ID, Version: info.Version, Name: info.Name, Node: node, Site: info.Metadata[metaSite],
 		Vendor: info.Metadata[metaVendor], Developer: info.Metadata[metaDeveloper],
 		Build: info.Metadata[metaBuild], KID: info.Metadata[metaKID],
 	}
@@ -73,7 +87,7 @@ func parseInfo(raw []byte) (Instance, error) {
 		}
 	}
 	for _, e := range info.Endpoints {
-		if e.Name == endpointAppraise {
+		if e.Name == endpoint {
 			return in, in.readEndpoint(e.Metadata)
 		}
 	}

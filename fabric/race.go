@@ -4,7 +4,6 @@ package fabric
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -26,6 +25,7 @@ const defaultHint = 20 * time.Millisecond
 // after the start; attempts report through results.
 type race struct {
 	c        *Caller
+	op       operation
 	call     verifiers.Call
 	body     []byte
 	base     nats.Header
@@ -93,18 +93,18 @@ func (r *race) run(ctx context.Context) (verdict.Partial, error) {
 
 // cancel tells whoever still works on the request to stop.
 func (r *race) cancel(ctx context.Context) {
-	r.c.sendCancel(context.WithoutCancel(ctx), r.call.Request.Scheme, r.call.Request.ID)
+	r.c.bus.sendCancel(ctx, r.op, r.c.bus.subj.cancel(r.op.scheme), r.call.Request.ID)
 }
 
 // ended is the failure of a race that its context has ended. What was learned
 // before, for example that an answer was forged, is more telling than the time.
 func (r *race) ended(ctx context.Context, err error) error {
 	r.cancel(ctx)
-	o := outcome{reason: verdict.ReasonTimeout, detail: "no verifier answered in time"}
-	if errors.Is(err, context.Canceled) {
-		return &verifiers.Failure{Reason: verdict.ReasonCancelled, Detail: "the appraisal was cancelled"}
+	reason, detail := r.c.bus.explain(r.op, r.call.Request.ID, err)
+	if reason == verdict.ReasonCancelled {
+		return &verifiers.Failure{Reason: reason, Detail: detail}
 	}
-	r.note(o)
+	r.note(outcome{reason: reason, detail: detail})
 	return &verifiers.Failure{Reason: r.worst.reason, Detail: r.worst.detail}
 }
 
@@ -158,13 +158,9 @@ func (r *race) proceed(ctx context.Context, o outcome) {
 	if r.stop || r.pending > 0 || r.retried || r.busy == nil {
 		return
 	}
-	wait := r.busy.hint
-	if wait <= 0 {
-		wait = defaultHint
-	}
-	if time.Until(r.deadline) > 2*wait {
+	if wait, ok := r.busy.retryAfter(r.deadline); ok {
 		r.retried = true
-		r.start(ctx, r.busy.candidate, "", jitter(wait))
+		r.start(ctx, r.busy.candidate, "", wait)
 	}
 }
 

@@ -37,10 +37,36 @@ const (
 	attrInstance    = attribute.Key("assize.instance")
 	attrSide        = attribute.Key("assize.side")
 	outcomeVerdict  = "verdict"
-	sideLead        = "lead"
-	sideVerifier    = "verifier"
+	outcomeAnswer   = "answer"
 	messagingSystem = "nats"
 )
+
+// operation is a kind of request, as spans, metrics and the texts of failures
+// name it.
+type operation struct {
+	verb, noun       string
+	scheme           string // value of assize.scheme
+	asker, responder string // values of assize.side
+	template, group  string
+	succeeded        string // outcome of a success
+	recorder         func(*telemetry) metric.Float64Histogram
+}
+
+func appraising(scheme string) operation {
+	return operation{
+		verb: "appraise", noun: "appraisal", scheme: scheme, asker: "lead", responder: "verifier",
+		template: appraiseTemplate, group: queueGroup, succeeded: outcomeVerdict,
+		recorder: func(t *telemetry) metric.Float64Histogram { return t.duration },
+	}
+}
+
+func relaying(node string) operation {
+	return operation{
+		verb: "relay", noun: "relay", scheme: relayScheme, asker: "sender", responder: "node",
+		template: cascadeTemplate, group: relayGroup(node), succeeded: outcomeAnswer,
+		recorder: func(t *telemetry) metric.Float64Histogram { return t.relays },
+	}
+}
 
 // propagator is W3C trace context, whatever the process has set globally: it
 // is part of the message contract.
@@ -75,6 +101,7 @@ func (c carrier) Keys() []string {
 type telemetry struct {
 	tracer        trace.Tracer
 	duration      metric.Float64Histogram
+	relays        metric.Float64Histogram
 	hedges        metric.Int64Counter
 	cancels       metric.Int64Counter
 	busy          metric.Int64Counter
@@ -93,11 +120,18 @@ func newTelemetry(tp trace.TracerProvider, mp metric.MeterProvider) (*telemetry,
 	t := &telemetry{tracer: tp.Tracer(scope)}
 	m := mp.Meter(scope)
 	var err error
-	t.duration, err = m.Float64Histogram("assize.appraisal.duration",
-		metric.WithUnit("s"), metric.WithDescription("Time from request to outcome, by scheme, side, outcome and tier."),
-		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30))
-	if err != nil {
-		return nil, fmt.Errorf("fabric: metrics: %w", err)
+	for _, h := range []struct {
+		to         *metric.Float64Histogram
+		name, text string
+	}{
+		{&t.duration, "assize.appraisal.duration", "Time from request to outcome, by scheme, side, outcome and tier."},
+		{&t.relays, "assize.relay.duration", "Time from a relayed message to its outcome, by side and outcome."},
+	} {
+		*h.to, err = m.Float64Histogram(h.name, metric.WithUnit("s"), metric.WithDescription(h.text),
+			metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30))
+		if err != nil {
+			return nil, fmt.Errorf("fabric: metrics: %w", err)
+		}
 	}
 	for _, c := range []struct {
 		to         *metric.Int64Counter
@@ -113,18 +147,19 @@ func newTelemetry(tp trace.TracerProvider, mp metric.MeterProvider) (*telemetry,
 			return nil, fmt.Errorf("fabric: metrics: %w", err)
 		}
 	}
-	t.inFlight, err = m.Int64UpDownCounter("assize.fabric.in_flight", metric.WithDescription("Appraisals in progress on a verifier."))
+	t.inFlight, err = m.Int64UpDownCounter("assize.fabric.in_flight", metric.WithDescription("Requests in progress on a verifier or node."))
 	if err != nil {
 		return nil, fmt.Errorf("fabric: metrics: %w", err)
 	}
 	return t, nil
 }
 
-// record takes the duration of one appraisal. The outcome is "verdict", or a
-// reason code (lead) or an error code (verifier); tier is empty without one.
-func (t *telemetry) record(ctx context.Context, since time.Time, side, scheme, outcome, tier string) {
-	t.duration.Record(ctx, time.Since(since).Seconds(), metric.WithAttributes(
-		attrSide.String(side), attrScheme.String(scheme), attrOutcome.String(outcome), attrTier.String(tier)))
+// record takes the duration of one request. The outcome is that of a success,
+// or a reason code (who asks) or an error code (who answers); tier is empty
+// without one.
+func (t *telemetry) record(ctx context.Context, op operation, side string, since time.Time, outcome, tier string) {
+	op.recorder(t).Record(ctx, time.Since(since).Seconds(), metric.WithAttributes(
+		attrSide.String(side), attrScheme.String(op.scheme), attrOutcome.String(outcome), attrTier.String(tier)))
 }
 
 // count adds one to a counter of a scheme.
@@ -133,21 +168,21 @@ func count(ctx context.Context, c metric.Int64Counter, scheme string) {
 }
 
 // clientSpan starts the span of one attempt and injects its context into h.
-func (t *telemetry) clientSpan(ctx context.Context, h nats.Header, scheme, site, attempt string, size int) (context.Context, trace.Span) {
-	ctx, span := t.tracer.Start(ctx, "appraise "+scheme, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		attrSystem.String(messagingSystem), attrOperation.String("send"), attrTemplate.String(appraiseTemplate),
-		attrBodySize.Int(size), attrScheme.String(scheme), attrCandidate.String(site),
+func (t *telemetry) clientSpan(ctx context.Context, h nats.Header, op operation, to, attempt string, size int) (context.Context, trace.Span) {
+	ctx, span := t.tracer.Start(ctx, op.verb+" "+op.scheme, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attrSystem.String(messagingSystem), attrOperation.String("send"), attrTemplate.String(op.template),
+		attrBodySize.Int(size), attrScheme.String(op.scheme), attrCandidate.String(to),
 		attrAttempt.String(attempt), attrHedge.Bool(attempt == hedgeAttempt)))
 	propagator.Inject(ctx, carrier(h))
 	return ctx, span
 }
 
-// serverSpan starts the span of one appraisal under the caller's span.
-func (t *telemetry) serverSpan(ctx context.Context, h nats.Header, scheme, instance string, size int) (context.Context, trace.Span) {
+// serverSpan starts the span of one admitted request under the caller's span.
+func (t *telemetry) serverSpan(ctx context.Context, h nats.Header, op operation, instance string, size int) (context.Context, trace.Span) {
 	ctx = propagator.Extract(ctx, carrier(h))
-	return t.tracer.Start(ctx, "appraise "+scheme, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
-		attrSystem.String(messagingSystem), attrOperation.String("process"), attrTemplate.String(appraiseTemplate),
-		attrGroup.String(queueGroup), attrBodySize.Int(size), attrScheme.String(scheme), attrInstance.String(instance)))
+	return t.tracer.Start(ctx, op.verb+" "+op.scheme, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+		attrSystem.String(messagingSystem), attrOperation.String("process"), attrTemplate.String(op.template),
+		attrGroup.String(op.group), attrBodySize.Int(size), attrScheme.String(op.scheme), attrInstance.String(instance)))
 }
 
 // endSpan closes a span with its outcome; outcome is of a closed set.
@@ -155,7 +190,7 @@ func endSpan(span trace.Span, outcome, tier string) {
 	if tier != "" {
 		span.SetAttributes(attrTier.String(tier))
 	}
-	if outcome != outcomeVerdict {
+	if outcome != outcomeVerdict && outcome != outcomeAnswer {
 		span.SetAttributes(attrErrorType.String(outcome))
 		span.SetStatus(codes.Error, "")
 	}

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/assize/assize/internal/limits"
-	"github.com/assize/assize/verifiers"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"go.opentelemetry.io/otel/metric"
@@ -22,7 +20,7 @@ var errCancelled = errors.New("fabric: cancelled")
 
 // job is one admitted request on its way through a worker.
 type job struct {
-	s       *Service
+	d       *desk
 	reply   string
 	raw     nats.Header
 	body    []byte
@@ -33,210 +31,164 @@ type job struct {
 
 // onRequest runs on the subscription's goroutine, so it only decides whether
 // the request is let in. It never blocks.
-func (s *Service) onRequest(req micro.Request) {
+func (d *desk) onRequest(req micro.Request) {
 	reply := req.Reply()
 	if reply == "" {
 		return
 	}
 	started := time.Now()
-	h, err := parseHeader(nats.Header(req.Headers()))
+	h, err := d.duty.header(nats.Header(req.Headers()))
 	switch {
 	case err != nil:
-		s.refuse(reply, CodeMalformed)
+		d.refuse(reply, CodeMalformed)
 		return
 	case h.sealed:
-		s.refuse(reply, CodeUnauthorized)
+		d.refuse(reply, CodeUnauthorized)
 		return
-	case len(req.Data()) > limits.FabricPayload-limits.FabricHeaderReserve:
-		s.refuse(reply, CodeTooLarge)
+	case len(req.Data()) > d.room.body:
+		d.refuse(reply, CodeTooLarge)
 		return
-	case !s.admit(len(req.Data())):
-		s.refuse(reply, CodeBusy)
+	case !d.admit(len(req.Data())):
+		d.refuse(reply, CodeBusy)
 		return
 	}
-	j := &job{s: s, reply: reply, raw: nats.Header(req.Headers()), body: req.Data(), header: h, started: started}
+	j := &job{d: d, reply: reply, raw: nats.Header(req.Headers()), body: req.Data(), header: h, started: started}
 	go j.do()
 }
 
 // onCancel ends the work on the request whose id is the body. Nothing is
 // answered, and correctness never depends on it.
-func (s *Service) onCancel(req micro.Request) {
-	if id := req.Data(); len(id) == 32 && s.replays.cancel(string(id)) {
-		count(s.base, s.bus.telemetry.cancels, s.o.Scheme.Name)
+func (d *desk) onCancel(req micro.Request) {
+	if id := req.Data(); len(id) == 32 && d.replays.cancel(string(id)) {
+		count(d.base, d.bus.telemetry.cancels, d.op.scheme)
 	}
-}
-
-// admit reserves a place for a body of n bytes.
-func (s *Service) admit(n int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopping || s.admitted >= s.o.Workers+s.o.Queue || s.bytes+n > queueBytes {
-		return false
-	}
-	s.admitted++
-	s.bytes += n
-	s.wg.Add(1)
-	return true
-}
-
-func (s *Service) release(n int) {
-	s.mu.Lock()
-	s.admitted--
-	s.bytes -= n
-	s.mu.Unlock()
-	s.wg.Done()
 }
 
 // do takes a job from admission to its answer.
 func (j *job) do() {
-	s := j.s
-	defer s.release(len(j.body))
-	budget := s.o.Budget
+	d := j.d
+	defer d.release(len(j.body))
+	budget := d.room.budget
 	if j.header.timeout > 0 {
 		budget = min(budget, j.header.timeout)
 	}
-	ctx, stop := context.WithDeadline(s.base, j.started.Add(budget))
+	ctx, stop := context.WithDeadline(d.base, j.started.Add(budget))
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	select {
-	case s.run <- struct{}{}:
-		defer func() { <-s.run }()
+	case d.run <- struct{}{}:
+		defer func() { <-d.run }()
 	case <-ctx.Done():
-		s.refuse(j.reply, CodeBudget)
+		d.refuse(j.reply, CodeBudget)
 		return
 	}
 	defer func() {
-		// A panic before the appraiser is reached: in the decoding of the body.
+		// A panic before the handler is reached: in the decoding of the body.
 		if p := recover(); p != nil {
-			s.log.Error("panic in request", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			s.refuse(j.reply, CodeInternal)
+			d.log.Error("panic in request", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			d.refuse(j.reply, CodeInternal)
 		}
 	}()
-	ctx, span := s.bus.telemetry.serverSpan(ctx, j.raw, s.o.Scheme.Name, s.id, len(j.body))
+	ctx, span := d.bus.telemetry.serverSpan(ctx, j.raw, d.op, d.id, len(j.body))
 	outcome := j.answer(ctx, cancel)
 	endSpan(span, outcome, j.tier)
-	s.bus.telemetry.record(ctx, j.started, sideVerifier, s.o.Scheme.Name, outcome, j.tier)
-	s.observe(time.Since(j.started))
+	d.bus.telemetry.record(ctx, d.op, d.op.responder, j.started, outcome, j.tier)
+	d.observe(time.Since(j.started))
 }
 
-// answer checks the body against its headers, makes the request idempotent and
-// answers everybody who asked. It returns the outcome for telemetry.
+// answer opens the body, makes the request idempotent and answers everybody
+// who asked. It returns the outcome for telemetry.
 func (j *job) answer(ctx context.Context, cancel context.CancelCauseFunc) string {
-	s := j.s
-	r, err := j.header.decodeBody(j.body)
-	if err != nil {
-		return s.refuse(j.reply, CodeMalformed)
+	d, id := j.d, j.header.request
+	do, code := d.duty.open(j.header, j.body)
+	if code != 0 {
+		return d.refuse(j.reply, code)
 	}
-	if r.Scheme != s.o.Scheme.Name {
-		return s.refuse(j.reply, CodeMediaType)
-	}
-	what, earlier := s.replays.begin(r.ID, j.header.digest, time.Now(), j.reply, cancel)
+	what, earlier := d.replays.begin(id, j.header.digest, time.Now(), j.reply, cancel)
 	switch what {
 	case begunConflict:
-		s.log.Warn("request id used for other content", "request", r.ID, "security", true)
-		return s.refuse(j.reply, CodeConflict)
+		d.log.Warn("request id used for other content", "request", id, "security", true)
+		return d.refuse(j.reply, CodeConflict)
 	case begunFull:
-		return s.refuse(j.reply, CodeBusy)
+		return d.refuse(j.reply, CodeBusy)
 	case begunDone:
-		count(ctx, s.bus.telemetry.replays, s.o.Scheme.Name)
-		s.respond(j.reply, earlier)
+		count(ctx, d.bus.telemetry.replays, d.op.scheme)
+		d.respond(j.reply, earlier)
 		return "replayed"
 	case begunJoined:
-		count(ctx, s.bus.telemetry.replays, s.o.Scheme.Name)
+		count(ctx, d.bus.telemetry.replays, d.op.scheme)
 		return "joined"
 	}
-	token, code := j.appraise(ctx, r)
-	for _, w := range s.replays.finish(r.ID, token, time.Now()) {
+	token, code := j.perform(ctx, do)
+	for _, w := range d.replays.finish(id, token, time.Now()) {
 		if code != 0 {
-			s.refuse(w, code)
+			d.refuse(w, code)
 			continue
 		}
-		s.respond(w, token)
+		d.respond(w, token)
 	}
 	if code != 0 {
 		return strconv.Itoa(int(code))
 	}
-	return outcomeVerdict
+	return d.op.succeeded
 }
 
-// appraise calls the appraiser. A panic, a token that cannot travel, and an
-// error that is not a refusal are internal errors; a context that has ended is
+// perform does the work. A panic and an answer that cannot travel are internal
+// errors; of an error, the duty says what it is. A context that has ended is
 // always "out of budget".
-func (j *job) appraise(ctx context.Context, r verifiers.Request) (token []byte, code Code) {
-	s := j.s
-	s.inFlight(ctx, 1)
-	defer s.inFlight(ctx, -1)
+func (j *job) perform(ctx context.Context, do work) (token []byte, code Code) {
+	d, id := j.d, j.header.request
+	d.inFlight(ctx, 1)
+	defer d.inFlight(ctx, -1)
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("panic in appraiser", "request", r.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			d.log.Error("panic in handler", "request", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			token, code, j.tier = nil, CodeInternal, ""
 		}
 	}()
-	token, tier, err := s.appraiser.Appraise(ctx, r)
+	token, tier, err := do(ctx)
 	switch {
 	case err != nil:
-		code = s.codeOf(ctx, r, err)
+		code = d.duty.code(err)
+		if ctx.Err() != nil {
+			code = CodeBudget
+		}
+		d.log.Warn("no result", "request", id, "code", int(code), "error", err, "cause", errors.Unwrap(err))
 		return nil, code
-	case len(token) == 0 || len(token) > limits.FabricPayload-limits.FabricHeaderReserve:
-		s.log.Error("result cannot travel", "request", r.ID, "bytes", len(token))
+	case len(token) == 0 || len(token) > maxBodyOn(d.bus.services):
+		d.log.Error("result cannot travel", "request", id, "bytes", len(token))
 		return nil, CodeInternal
 	}
-	j.tier = tier.String()
+	j.tier = tier
 	return token, 0
 }
 
-// codeOf maps an error of the appraiser to the contract; the cause stays in
-// this node's log.
-func (s *Service) codeOf(ctx context.Context, r verifiers.Request, err error) Code {
-	code := CodeInternal
-	var refusal *verifiers.Refusal
-	if errors.As(err, &refusal) && Code(refusal.Code).Text() != "" {
-		code = Code(refusal.Code)
-	}
-	if ctx.Err() != nil {
-		code = CodeBudget
-	}
-	s.log.Warn("no result", "request", r.ID, "code", int(code), "error", err, "cause", errors.Unwrap(err))
-	return code
-}
-
-func (s *Service) inFlight(ctx context.Context, n int64) {
-	s.bus.telemetry.inFlight.Add(context.WithoutCancel(ctx), n, metric.WithAttributes(attrScheme.String(s.o.Scheme.Name)))
+func (d *desk) inFlight(ctx context.Context, n int64) {
+	d.bus.telemetry.inFlight.Add(context.WithoutCancel(ctx), n, metric.WithAttributes(attrScheme.String(d.op.scheme)))
 }
 
 // refuse answers with a code of the contract and its fixed text, and returns
 // the outcome for telemetry.
-func (s *Service) refuse(reply string, code Code) string {
+func (d *desk) refuse(reply string, code Code) string {
 	number := strconv.Itoa(int(code))
 	h := nats.Header{micro.ErrorCodeHeader: {number}, micro.ErrorHeader: {code.Text()}}
 	if code == CodeBusy {
-		count(s.base, s.bus.telemetry.busy, s.o.Scheme.Name)
-		h[HeaderRetryAfter] = []string{strconv.FormatInt(s.hint().Milliseconds(), 10)}
+		count(d.base, d.bus.telemetry.busy, d.op.scheme)
+		h[HeaderRetryAfter] = []string{strconv.FormatInt(d.hint().Milliseconds(), 10)}
 	}
-	s.send(&nats.Msg{Subject: reply, Header: h})
+	d.send(&nats.Msg{Subject: reply, Header: h})
 	return number
 }
 
-func (s *Service) respond(reply string, token []byte) {
-	s.send(&nats.Msg{Subject: reply, Data: token})
+func (d *desk) respond(reply string, token []byte) {
+	d.send(&nats.Msg{Subject: reply, Data: token})
 }
 
 // send publishes an answer itself: micro.Request may not be used after its
 // handler has returned (it would race with the statistics of micro).
-func (s *Service) send(m *nats.Msg) {
-	if err := s.bus.services.PublishMsg(m); err != nil {
-		s.log.Warn("answer lost", "error", err)
+func (d *desk) send(m *nats.Msg) {
+	if err := d.bus.services.PublishMsg(m); err != nil {
+		d.log.Warn("answer lost", "error", err)
 	}
-}
-
-// observe keeps a moving average of the time that a request takes.
-func (s *Service) observe(d time.Duration) {
-	old := s.mean.Load()
-	s.mean.Store(old + (int64(d)-old)/8) // a lost update does not matter
-}
-
-// hint is when a place will probably be free.
-func (s *Service) hint() time.Duration {
-	return min(max(time.Duration(s.mean.Load()), 5*time.Millisecond), 2*time.Second)
 }
