@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/relay"
 	"github.com/assize/assize/topologies"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
@@ -38,7 +39,7 @@ func (o *Orchestrator) plan(ctx context.Context, tree *evidence.Tree, r Request)
 	}
 	plan, err := topologies.New(o.expression(r), topologies.Input{
 		Components: parts, Nonce: r.Nonce, Given: r.Given, Optional: r.Optional,
-		Adjust: adjustment(tree), Commit: commitment(tree), Route: o.o.Route,
+		Adjust: adjustment(tree), Commit: commitment(tree), Route: o.o.Route, Self: o.o.Peers.self(),
 	})
 	switch {
 	case errors.Is(err, topologies.ErrLabel):
@@ -142,37 +143,72 @@ func adjustment(tree *evidence.Tree) *topologies.Adjustment {
 	return a
 }
 
-// execute runs every appraisal of the plan at once under one deadline and
-// returns the components in the order of their labels.
-func (o *Orchestrator) execute(ctx context.Context, plan *topologies.Plan, session string, at time.Time) ([]verdict.Component, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.callBudget(ctx))
+// run is the execution of one plan.
+type run struct {
+	o       *Orchestrator
+	plan    *topologies.Plan
+	session string
+	at      time.Time // verification time, zero for now
+	parts   []verdict.Component
+	// done is closed for a component when its result is there, or its reason.
+	done []chan struct{}
+	// composite, whole, nonce and commit are about the message as a whole; whole
+	// is nil where this node has not got it.
+	composite [32]byte
+	whole     []byte
+	nonce     []byte
+	commit    *evidence.Commitment
+	// origin is the envelope that this node answers, nil at the entry.
+	origin *relay.Envelope
+	// requests are the identifiers that a sender has given to its components.
+	requests map[evidence.Path]string
+	// mu guards via, the further nodes that something passed.
+	mu  sync.Mutex
+	via []string
+}
+
+// execute runs every appraisal and every relay of the plan at once under one
+// deadline. A relay that needs results waits for them.
+func (r *run) execute(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.o.callBudget(ctx))
 	defer cancel()
-	parts := make([]verdict.Component, 0, len(plan.Steps))
-	for _, st := range plan.Steps {
+	for _, st := range r.plan.Steps {
 		if st.Kind != topologies.Appraise {
 			continue
 		}
-		id, err := o.random()
-		if err != nil {
-			return nil, err
+		id := r.requests[st.Label]
+		if id == "" {
+			var err error
+			if id, err = r.o.random(); err != nil {
+				return err
+			}
 		}
-		parts = append(parts, verdict.Component{
+		r.parts = append(r.parts, verdict.Component{
 			Label: st.Label, Scheme: st.Scheme, MediaType: st.MediaType.String(), Class: string(st.Class),
 			Required: st.Required, Evidence: st.Digest, Nonce: st.Nonce, NonceRule: st.NonceRule, Request: id,
 		})
+		r.done = append(r.done, make(chan struct{}))
 	}
-	width := make(chan struct{}, o.o.Width)
+	width := make(chan struct{}, r.o.o.Width)
 	var wg sync.WaitGroup
-	for i := range parts {
-		st := plan.Steps[i]
-		if st.Reason != nil {
-			parts[i].Reasons = append(parts[i].Reasons, *st.Reason)
-			continue
+	for i := range r.parts {
+		st := r.plan.Steps[i]
+		switch {
+		case st.Reason != nil:
+			r.parts[i].Reasons = append(r.parts[i].Reasons, *st.Reason)
+			close(r.done[i])
+		case st.Relay == 0:
+			wg.Go(func() {
+				defer close(r.done[i])
+				r.step(ctx, width, st, &r.parts[i])
+			})
 		}
-		wg.Go(func() { o.step(ctx, width, st, &parts[i], session, at) })
+	}
+	for i := range r.plan.Relays {
+		wg.Go(func() { r.relay(ctx, i) })
 	}
 	wg.Wait()
-	return parts, nil
+	return nil
 }
 
 // callBudget is what the components may take: the whole budget or the caller's
@@ -186,7 +222,8 @@ func (o *Orchestrator) callBudget(ctx context.Context) time.Duration {
 }
 
 // step appraises one component and never fails: no answer is a reason.
-func (o *Orchestrator) step(ctx context.Context, width chan struct{}, st topologies.Step, c *verdict.Component, session string, at time.Time) {
+func (r *run) step(ctx context.Context, width chan struct{}, st topologies.Step, c *verdict.Component) {
+	o := r.o
 	start := time.Now()
 	ctx, span := o.tracer.Start(ctx, "appraise "+st.Scheme, trace.WithAttributes(
 		attribute.String("assize.scheme", st.Scheme), attribute.String("assize.component", string(st.Label))))
@@ -204,7 +241,11 @@ func (o *Orchestrator) step(ctx context.Context, width chan struct{}, st topolog
 			return
 		}
 	}
-	p, err := o.await(ctx, st, *c, session, at)
+	if st.Sources != nil {
+		r.sources(ctx, st, c)
+		return
+	}
+	p, err := r.await(ctx, st, *c)
 	if err != nil {
 		c.Reasons = append(c.Reasons, failureReason(err))
 		return
@@ -212,9 +253,59 @@ func (o *Orchestrator) step(ctx context.Context, width chan struct{}, st topolog
 	c.Partial = p
 }
 
+// sources asks redundant verifiers of one component at once.
+func (r *run) sources(ctx context.Context, st topologies.Step, c *verdict.Component) {
+	type answer struct {
+		p   verdict.Partial
+		err error
+	}
+	answers := make([]answer, len(st.Sources))
+	var wg sync.WaitGroup
+	for i, src := range st.Sources {
+		one := st
+		one.Node, one.Candidates = src.Node, src.Candidates
+		if len(src.Candidates) == 0 {
+			answers[i].err = &verifiers.Failure{Reason: verdict.ReasonNoVerifier, Detail: "no node serves " + st.Scheme + " at " + src.Node}
+			continue
+		}
+		wg.Go(func() { answers[i].p, answers[i].err = r.await(ctx, one, *c) })
+	}
+	wg.Wait()
+	var all []verdict.Partial
+	var why []verdict.Reason
+	for i, a := range answers {
+		if a.err == nil {
+			all = append(all, a.p)
+			continue
+		}
+		reason := failureReason(a.err)
+		reason.Detail = "verifier at " + st.Sources[i].Node + ": " + reason.Detail
+		why = append(why, reason)
+	}
+	settle(st, c, all, why)
+}
+
+// settle puts results and the reasons of those who gave none in their places.
+// In a group of redundant verifiers the quorum decides what a silent one means.
+func settle(st topologies.Step, c *verdict.Component, all []verdict.Partial, why []verdict.Reason) {
+	if st.Quorum > 0 {
+		c.Quorum, c.Asked = st.Quorum, len(st.Sources)
+		verdict.SetPartials(c, all, why...)
+		return
+	}
+	c.Reasons = append(c.Reasons, why...)
+	if len(all) == 1 && len(why) == 0 {
+		c.Partial = all[0]
+		return
+	}
+	if len(why) == 0 {
+		c.Reasons = append(c.Reasons, verdict.Reason{Code: verdict.ReasonBadPAR, Detail: "not one result"})
+	}
+}
+
 // await bounds a call by the deadline even where the Appraiser does not mind
 // it, and keeps a panic in it from ending the process.
-func (o *Orchestrator) await(ctx context.Context, st topologies.Step, c verdict.Component, session string, at time.Time) (verdict.Partial, error) {
+func (r *run) await(ctx context.Context, st topologies.Step, c verdict.Component) (verdict.Partial, error) {
 	type answer struct {
 		p   verdict.Partial
 		err error
@@ -226,7 +317,7 @@ func (o *Orchestrator) await(ctx context.Context, st topologies.Step, c verdict.
 			_ = recover() // a is what stands when the call did not return
 			done <- a
 		}()
-		a.p, a.err = o.call(ctx, st, &c, session, at)
+		a.p, a.err = r.call(ctx, st, &c)
 	}()
 	select {
 	case a := <-done:
@@ -241,19 +332,24 @@ func (o *Orchestrator) await(ctx context.Context, st topologies.Step, c verdict.
 	}
 }
 
-func (o *Orchestrator) call(ctx context.Context, st topologies.Step, c *verdict.Component, session string, at time.Time) (verdict.Partial, error) {
-	expect := verdict.Expect{
+// expect is what a partial result about a component has to be.
+func (r *run) expect(st topologies.Step, c *verdict.Component) verdict.Expect {
+	return verdict.Expect{
 		Label: st.Label, Scheme: st.Scheme, Request: c.Request, Nonce: st.Nonce, NonceRule: st.NonceRule,
-		Evidence: st.Digest, MediaType: c.MediaType, VerificationTime: at,
+		Evidence: st.Digest, MediaType: c.MediaType, VerificationTime: r.at,
 	}
-	return o.o.Appraiser.Appraise(ctx, verifiers.Call{
+}
+
+func (r *run) call(ctx context.Context, st topologies.Step, c *verdict.Component) (verdict.Partial, error) {
+	expect, anchors := r.expect(st, c), r.o.verifiersOf(st.Node)
+	return r.o.o.Appraiser.Appraise(ctx, verifiers.Call{
 		Request: verifiers.Request{
-			ID: c.Request, Session: session, Label: st.Label, Scheme: st.Scheme, MediaType: st.MediaType,
-			Evidence: st.Evidence, Nonce: st.Nonce, NonceRule: st.NonceRule, Time: at,
+			ID: c.Request, Session: r.session, Label: st.Label, Scheme: st.Scheme, MediaType: st.MediaType,
+			Evidence: st.Evidence, Nonce: st.Nonce, NonceRule: st.NonceRule, Time: r.at,
 		},
 		Candidates: st.Candidates,
 		Verify: func(token []byte) (verdict.Partial, error) {
-			return verdict.VerifyPartial(token, expect, verdict.Intake{Now: o.o.Clock()}, o.o.Anchors)
+			return verdict.VerifyPartial(token, expect, verdict.Intake{Now: r.o.o.Clock()}, anchors)
 		},
 	})
 }

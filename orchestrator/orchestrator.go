@@ -74,6 +74,9 @@ type Options struct {
 	LeadKeys evidence.KeyFinder
 	Clock    func() time.Time
 	Rand     io.Reader
+	// Peers are the nodes that parts of a topology can be handed to, and that
+	// can hand something to us; nil for none.
+	Peers *Peers
 	// Limits, Budget, Width and Lifetime have defaults when zero: the limits
 	// of internal/limits, 10 s for a whole appraisal, 16 components at once,
 	// and the session's length for the signed verdict.
@@ -98,6 +101,9 @@ type Orchestrator struct {
 func New(o Options) (*Orchestrator, error) {
 	if o.Schemes == nil || o.Appraiser == nil || o.Anchors == nil || o.Signer == nil || o.Route == nil || o.Clock == nil || o.Rand == nil {
 		return nil, errors.New("orchestrator: incomplete options")
+	}
+	if err := o.Peers.check(); err != nil {
+		return nil, err
 	}
 	if o.Topology == nil {
 		o.Topology = &topologies.Expr{Head: topologies.Lead}
@@ -188,10 +194,14 @@ func (o *Orchestrator) appraise(ctx context.Context, r Request) (*verdict.Result
 	if err != nil {
 		return nil, err
 	}
-	parts, err := o.execute(ctx, plan, session, r.Time)
-	if err != nil {
+	run := &run{
+		o: o, plan: plan, session: session, at: r.Time,
+		composite: tree.Digest(), whole: r.Evidence, nonce: r.Nonce, commit: commitment(tree),
+	}
+	if err := run.execute(ctx); err != nil {
 		return nil, err
 	}
+	parts := run.parts
 	expr := o.expression(r)
 	return o.conclude(ctx, conclusion{
 		request: r, tree: tree, plan: plan, session: session, parts: parts,

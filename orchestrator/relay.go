@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/relay"
+	"github.com/assize/assize/topologies"
+	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+)
+
+// relayMargin is what the sender keeps of the budget for reading an answer.
+const relayMargin = 50 * time.Millisecond
+
+// relay hands one part of the topology to another node and takes its answer
+// in. It never fails: every component that it is about gets a result or a
+// reason.
+func (r *run) relay(ctx context.Context, index int) {
+	rel := r.plan.Relays[index]
+	mine := r.relayed(index)
+	defer func() {
+		for _, i := range mine {
+			close(r.done[i])
+		}
+	}()
+	if len(mine) == 0 {
+		return
+	}
+	ctx, span := r.o.tracer.Start(ctx, "relay "+rel.Node, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String("assize.node", rel.Node), attribute.Int("assize.components", len(mine))))
+	defer span.End()
+	start := time.Now()
+	err := r.handOn(ctx, index, mine)
+	for _, i := range mine {
+		c := &r.parts[i]
+		c.Duration = time.Since(start)
+		if err != nil {
+			c.Reasons = append(c.Reasons, failureReason(err))
+		}
+	}
+}
+
+// relayed are the positions of the components that a relay has to bring.
+func (r *run) relayed(index int) []int {
+	var out []int
+	for i := range r.parts {
+		if st := r.plan.Steps[i]; st.Relay == index+1 && st.Reason == nil {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func (r *run) handOn(ctx context.Context, index int, mine []int) error {
+	p := r.o.o.Peers
+	rel := r.plan.Relays[index]
+	if p == nil || p.Relayer == nil {
+		return refused("this node hands nothing on")
+	}
+	if _, known := p.Nodes.Lookup(rel.Node); !known {
+		return refused("node " + rel.Node + " is not known here")
+	}
+	earlier, err := r.awaitNeeds(ctx, rel.Needs)
+	if err != nil {
+		return err
+	}
+	env, err := r.envelope(ctx, rel, mine, earlier)
+	if err != nil {
+		return err
+	}
+	message, err := env.Sign(p.Signer, r.o.o.Rand)
+	if err != nil {
+		return fmt.Errorf("orchestrator: envelope: %w", err)
+	}
+	raw, err := r.exchange(ctx, rel.Node, env.ID, message)
+	if err != nil {
+		return err
+	}
+	answer, _, err := relay.OpenAnswer(raw, env, message, p.signers(rel.Node, r.o), r.o.o.Clock())
+	if err != nil {
+		return relayFailure(err)
+	}
+	r.passed(answer.Via[len(env.Via):])
+	r.takeIn(answer, len(env.Partials), mine)
+	return nil
+}
+
+// exchange bounds the relayer by the deadline even where it does not mind it,
+// and keeps a panic in it from ending the process.
+func (r *run) exchange(ctx context.Context, node, id string, message []byte) ([]byte, error) {
+	type reply struct {
+		raw []byte
+		err error
+	}
+	done := make(chan reply, 1)
+	go func() {
+		a := reply{err: errors.New("orchestrator: the relayer panicked")}
+		defer func() {
+			_ = recover() // a is what stands when the call did not return
+			done <- a
+		}()
+		a.raw, a.err = r.o.o.Peers.Relayer.Relay(ctx, node, id, message)
+	}()
+	select {
+	case a := <-done:
+		return a.raw, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// awaitNeeds waits for the results that go along and gives their tokens in the
+// order of the cascade. One that has none is left out: its reason stays here.
+func (r *run) awaitNeeds(ctx context.Context, needs []evidence.Path) ([]relay.Partial, error) {
+	var out []relay.Partial
+	if r.origin != nil {
+		out = append(out, r.origin.Partials...)
+	}
+	for _, label := range needs {
+		i := slices.IndexFunc(r.plan.Steps, func(st topologies.Step) bool { return st.Label == label })
+		select {
+		case <-r.done[i]:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		for _, p := range r.parts[i].Partials() {
+			out = append(out, relay.Partial{Label: label, Token: p.Token()})
+		}
+	}
+	return out, nil
+}
+
+// envelope is what the next node gets to see.
+func (r *run) envelope(ctx context.Context, rel topologies.Relay, mine []int, earlier []relay.Partial) (*relay.Envelope, error) {
+	p := r.o.o.Peers
+	id, err := r.o.random()
+	if err != nil {
+		return nil, err
+	}
+	now := r.o.o.Clock()
+	env := &relay.Envelope{
+		ID: id, Session: r.session, To: rel.Node, Expr: rel.Expr.String(), Issued: now, Deadline: r.deadline(ctx, now),
+		VerificationTime: r.at, Composite: r.composite, Nonce: r.nonce, Commit: r.commit, Partials: earlier,
+	}
+	if r.origin != nil {
+		env.Via, env.Path = slices.Clone(r.origin.Via), slices.Clone(r.origin.Path)
+	}
+	env.Via, env.Path = append(env.Via, p.Signer.KID()), append(env.Path, p.Self)
+	if p.Expose {
+		env.Evidence = r.whole
+	}
+	for _, i := range mine {
+		c, err := r.handed(r.plan.Steps[i], &r.parts[i])
+		if err != nil {
+			return nil, err
+		}
+		env.Components = append(env.Components, c)
+	}
+	return env, nil
+}
+
+// deadline leaves the sender time to read the answer.
+func (r *run) deadline(ctx context.Context, now time.Time) time.Time {
+	left := r.o.o.Budget
+	if d, ok := ctx.Deadline(); ok {
+		left = time.Until(d)
+	}
+	return now.Add(left - min(relayMargin, left/4))
+}
+
+// handed is one component on its way to the node that answers for it: sealed
+// to that node, or as the entry node has sealed it.
+func (r *run) handed(st topologies.Step, c *verdict.Component) (relay.Component, error) {
+	out := relay.Component{
+		Label: st.Label, Leaf: st.Leaf, Scheme: st.Scheme, MediaType: c.MediaType, Class: c.Class, Request: c.Request,
+		Nonce: st.Nonce, NonceRule: st.NonceRule, Required: st.Required, Digest: st.Digest, For: st.Node, Sources: len(st.Sources),
+	}
+	if r.origin != nil {
+		sealed := func(c relay.Component) bool { return c.Label == st.Label && c.Sealed != "" && c.For == st.Node }
+		if i := slices.IndexFunc(r.origin.Components, sealed); i >= 0 {
+			was := r.origin.Components[i]
+			out.Evidence, out.Sealed = was.Evidence, was.Sealed
+			return out, nil
+		}
+	}
+	p := r.o.o.Peers
+	if st.Evidence == nil {
+		return out, refused("the evidence of " + string(st.Label) + " is not for this node to hand on")
+	}
+	node, known := p.Nodes.Lookup(st.Node)
+	if !known {
+		return out, refused("node " + st.Node + " is not known here")
+	}
+	key, ok := node.SealKey(r.o.o.Clock())
+	switch {
+	case ok:
+		sealed, err := key.Seal(sealInfo(r.session, out), st.Evidence)
+		if err != nil {
+			return out, fmt.Errorf("orchestrator: seal: %w", err)
+		}
+		out.Evidence, out.Sealed = sealed, key.KID
+	case p.Expose:
+		out.Evidence, out.For = st.Evidence, ""
+	default:
+		return out, refused("node " + st.Node + " has no key to seal evidence to")
+	}
+	return out, nil
+}
+
+// sealInfo binds sealed evidence to its place.
+func sealInfo(session string, c relay.Component) trust.SealInfo {
+	return trust.SealInfo{
+		Session: session, Request: c.Request, Scheme: c.Scheme, MediaType: c.MediaType, Label: string(c.Label),
+		Nonce: c.Nonce, Digest: c.Digest, To: c.For,
+	}
+}
+
+// takeIn verifies every new partial result of an answer, each under the keys of
+// the node that answers for its component, and gives the others their reason.
+func (r *run) takeIn(a *relay.Answer, earlier int, mine []int) {
+	for _, i := range mine {
+		st, c := r.plan.Steps[i], &r.parts[i]
+		var all []verdict.Partial
+		var why []verdict.Reason
+		for _, p := range a.Partials[earlier:] {
+			if p.Label != st.Label {
+				continue
+			}
+			got, err := verdict.VerifyPartial(p.Token, r.expect(st, c), verdict.Intake{Now: r.o.o.Clock()}, r.owners(st))
+			var intake *verdict.IntakeError
+			switch {
+			case errors.As(err, &intake):
+				why = append(why, verdict.Reason{Code: intake.Code, Detail: intake.Detail})
+			case err != nil:
+				why = append(why, verdict.Reason{Code: verdict.ReasonBadPAR, Detail: "the result cannot be read"})
+			default:
+				all = append(all, got)
+			}
+		}
+		for _, f := range a.Failures {
+			if f.Label == st.Label {
+				why = append(why, verdict.Reason{Code: f.Code, Detail: "node " + st.Node + ": " + f.Detail})
+			}
+		}
+		settle(st, c, all, why)
+	}
+}
+
+// owners are the verifiers of the node that answers for a relayed component.
+func (r *run) owners(st topologies.Step) *trust.Anchors {
+	if n, ok := r.o.o.Peers.Nodes.Lookup(st.Node); ok {
+		return n.Verifiers()
+	}
+	return nil
+}
+
+// passed notes nodes behind the one that was asked.
+func (r *run) passed(kids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, kid := range kids {
+		if !slices.Contains(r.via, kid) {
+			r.via = append(r.via, kid)
+		}
+	}
+}
+
+func refused(detail string) error {
+	return &verifiers.Failure{Reason: verdict.ReasonRefused, Detail: detail}
+}
+
+// relayFailure is the reason in a message that does not open.
+func relayFailure(err error) error {
+	var e *relay.Error
+	if errors.As(err, &e) {
+		return &verifiers.Failure{Reason: e.Code, Detail: e.Detail}
+	}
+	return &verifiers.Failure{Reason: verdict.ReasonMalfunction, Detail: "the answer cannot be read"}
+}
