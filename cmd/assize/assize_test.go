@@ -242,7 +242,7 @@ func TestExitCodes(t *testing.T) {
 		{"nobody's media type", exitNone, []string{"appraise", write(t, "x", []byte(`{"a":["b/c","AQ",4]}`))}},
 		{"missing component", exitNone, []string{"appraise", file, "--topology", "lead(cpu, gpu, nic)"}},
 		{"optional component", exitWarning, []string{"appraise", file, "--topology", "lead(cpu, gpu, optional(nic))"}},
-		{"topology that comes later", exitFailed, []string{"appraise", file, "--topology", "cascade(cpu, gpu)"}},
+		{"a cascade in a circle", exitFailed, []string{"appraise", file, "--topology", "cascade(cpu@a, gpu@b, nic@a)"}},
 		{"keys without sub-command", exitUsage, []string{"keys"}},
 		{"key of nobody", exitUsage, []string{"keys", "new", "nobody"}},
 		{"unknown algorithm", exitUsage, []string{"keys", "new", "lead", "--alg", "none"}},

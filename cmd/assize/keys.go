@@ -20,11 +20,11 @@ func newKeys(g *globals) *cobra.Command {
 		Short:   "Make signing keys, print the public ones",
 		Example: "  assize keys new lead --alg ES384\n  assize keys jwks > jwks.json",
 		Args: func(cmd *cobra.Command, args []string) error {
-			return usage("keys wants a sub-command: new or jwks")
+			return usage("keys wants a sub-command: new, jwks or node")
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
-	cmd.AddCommand(newKeysNew(g), newKeysJWKS(g))
+	cmd.AddCommand(newKeysNew(g), newKeysJWKS(g), newKeysNode(g))
 	return cmd
 }
 

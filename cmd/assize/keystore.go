@@ -35,6 +35,19 @@ func (k keystore) load(name string) (*trust.Signer, error) {
 }
 
 func (k keystore) read(name string) (*trust.Signer, error) {
+	raw, err := k.private(name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := trust.ParseSigner(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.path(name), err)
+	}
+	return s, nil
+}
+
+// private reads a key file that nobody else can read or replace.
+func (k keystore) private(name string) ([]byte, error) {
 	path := k.path(name)
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -49,15 +62,7 @@ func (k keystore) read(name string) (*trust.Signer, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s can be read by others (mode %o), want 0600", path, info.Mode().Perm())
 	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	s, err := trust.ParseSigner(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return s, nil
+	return os.ReadFile(path)
 }
 
 // create generates a key. The file appears whole or not at all; without
@@ -72,28 +77,66 @@ func (k keystore) create(name, alg string, replace bool) (*trust.Signer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(k.dir, 0o700); err != nil {
-		return nil, err
-	}
-	tmp, err := os.CreateTemp(k.dir, "."+name+"-*")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(tmp.Name())
-	if _, err := tmp.Write(raw); err != nil {
-		return nil, errors.Join(err, tmp.Close())
-	}
-	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
-		return nil, err
-	}
-	if replace {
-		return s, os.Rename(tmp.Name(), k.path(name))
-	}
-	switch err := os.Link(tmp.Name(), k.path(name)); {
+	switch err := k.write(name, raw, replace); {
 	case errors.Is(err, fs.ErrExist):
 		return k.read(name)
 	case err != nil:
 		return nil, err
+	}
+	return s, nil
+}
+
+// write makes a key file. Without replace one that is there is fs.ErrExist.
+func (k keystore) write(name string, raw []byte, replace bool) error {
+	if err := os.MkdirAll(k.dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(k.dir, "."+name+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.Write(raw); err != nil {
+		return errors.Join(err, tmp.Close())
+	}
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if replace {
+		return os.Rename(tmp.Name(), k.path(name))
+	}
+	return os.Link(tmp.Name(), k.path(name))
+}
+
+// nodeKey signs what this node sends to other nodes; sealKey opens what they
+// seal to it.
+const (
+	nodeKey = "node"
+	sealKey = "node-seal"
+)
+
+// loadSeal reads the seal key, or generates it when there is none yet.
+func (k keystore) loadSeal() (*trust.SealPrivate, error) {
+	if _, err := os.Lstat(k.path(sealKey)); errors.Is(err, fs.ErrNotExist) {
+		s, err := trust.GenerateSealPrivate(trust.SuiteHybrid, rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := s.MarshalPEM()
+		if err == nil {
+			err = k.write(sealKey, raw, false)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	raw, err := k.private(sealKey)
+	if err != nil {
+		return nil, err
+	}
+	s, err := trust.ParseSealPrivate(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.path(sealKey), err)
 	}
 	return s, nil
 }

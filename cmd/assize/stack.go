@@ -55,6 +55,7 @@ type stack struct {
 	anchors   *trust.Anchors // own and trusted
 	attesters *trust.Anchors // who may sign composites
 	roots     *trust.Roots   // beyond those of the vendors
+	nodes     *trust.Nodes   // other verifier nodes; nil if there are none
 	local     []api.Verifier // what this process serves
 	bus       *fabric.Bus
 	directory *fabric.Directory
@@ -72,7 +73,7 @@ func start(ctx context.Context, c config.Config, log *slog.Logger, r role, roots
 	if err := s.loadRoots(rootsFile); err != nil {
 		return nil, err
 	}
-	steps := []func(context.Context, role) error{s.loadSchemes, s.loadTrust, s.connect}
+	steps := []func(context.Context, role) error{s.loadSchemes, s.loadTrust, s.loadNodes, s.connect}
 	if s.serves() {
 		steps = append(steps, s.serve)
 	}
@@ -317,18 +318,30 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 		s.stop = append(s.stop, func(context.Context) error { sp.Close(); return nil })
 		o.Spender = spender{sp}
 	}
-	s.lead, err = orchestrator.New(o)
-	return err
+	if o.Peers, err = s.peers(o.Spender); err != nil {
+		return err
+	}
+	if s.lead, err = orchestrator.New(o); err != nil {
+		return err
+	}
+	return s.serveNode(r)
 }
 
 // route gives the candidates for a scheme. A scheme for which we hold no key
 // has none, whoever may offer it.
 func (s *stack) route(scheme, node string) []verifiers.Candidate {
+	named := []verifiers.Candidate{{Site: node, Why: "named by the topology"}}
+	if peer, ok := s.nodes.Lookup(node); ok && node != s.config.Node.Name {
+		if !serves(peer.Verifiers(), scheme) {
+			return nil
+		}
+		return named
+	}
+	if node != "" && s.trusted("", scheme) {
+		return named
+	}
 	if !s.trusted("", scheme) {
 		return nil
-	}
-	if node != "" {
-		return []verifiers.Candidate{{Site: node, Why: "named by the topology"}}
 	}
 	if s.directory != nil {
 		return s.directory.Candidates(scheme, s.trusted)
@@ -344,8 +357,14 @@ func (s *stack) trusted(kid, scheme string) bool {
 		_, ok := s.anchors.Verifier(kid, scheme, now)
 		return ok
 	}
-	for _, k := range s.anchors.Keys() {
-		if _, ok := s.anchors.Verifier(k.KID, scheme, now); ok {
+	return serves(s.anchors, scheme)
+}
+
+// serves reports whether a set has a current key for a scheme.
+func serves(a *trust.Anchors, scheme string) bool {
+	now := time.Now()
+	for _, k := range a.Keys() {
+		if _, ok := a.Verifier(k.KID, scheme, now); ok {
 			return true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -33,12 +34,27 @@ type Config struct {
 	// Attesters lists JWKS files with the keys of lead attesters, which sign
 	// whole composites. Without one a signed composite is refused.
 	Attesters []string `yaml:"attesters"`
+	// Node is this process among other verifier nodes.
+	Node Node `yaml:"node"`
 	// Budget is the longest time for one appraisal.
 	Budget    time.Duration `yaml:"budget"`
 	Fabric    Fabric        `yaml:"fabric"`
 	Limits    Limits        `yaml:"limits"`
 	Identity  Identity      `yaml:"identity"`
 	Telemetry Telemetry     `yaml:"telemetry"`
+}
+
+// Node says which other nodes parts of a topology can be handed to, and by
+// which name others can hand something to this one.
+type Node struct {
+	// Name is [a-z0-9-]{1,32}; without it nobody hands anything to this node.
+	Name string `yaml:"name"`
+	// Peers lists node files (assize keys node) of other nodes.
+	Peers []string `yaml:"peers"`
+	// Expose is "own" (default): a node gets the evidence that it is to judge,
+	// sealed to it, and digests of the rest; or "composite": every node of a
+	// chain gets the whole composite in the clear.
+	Expose string `yaml:"expose"`
 }
 
 // Fabric says how the process joins NATS.
@@ -86,6 +102,8 @@ type Identity struct {
 type Telemetry struct {
 	ServiceName string `yaml:"service_name"`
 }
+
+var slug = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
 // maxFile bounds a configuration file in bytes.
 const maxFile = 1 << 20
@@ -150,6 +168,7 @@ func (c *Config) defaults() error {
 	def(&c.Fabric.Site, "local")
 	def(&c.Fabric.Nonces, "jetstream")
 	def(&c.Telemetry.ServiceName, "assize")
+	def(&c.Node.Expose, "own")
 	def(&c.Identity.Developer, "https://github.com/assize/assize")
 	if c.Budget == 0 {
 		c.Budget = 10 * time.Second
@@ -194,6 +213,12 @@ func (c *Config) check() error {
 		return errors.New("config: fabric.tls: cert and key go together")
 	case c.Fabric.Nonces != "jetstream" && c.Fabric.Nonces != "off":
 		return fmt.Errorf("config: fabric.nonces is %q, want jetstream or off", c.Fabric.Nonces)
+	case c.Node.Expose != "own" && c.Node.Expose != "composite":
+		return fmt.Errorf("config: node.expose is %q, want own or composite", c.Node.Expose)
+	case c.Node.Name != "" && !slug.MatchString(c.Node.Name):
+		return fmt.Errorf("config: node.name is %q, want [a-z0-9-]{1,32}", c.Node.Name)
+	case c.Node.Name != "" && c.Fabric.Nonces == "off":
+		return errors.New("config: a node with a name has to remember what was handed to it: fabric.nonces is off")
 	case c.Budget < 50*time.Millisecond || c.Budget > 10*time.Minute:
 		return fmt.Errorf("config: budget is %s, want 50ms to 10m", c.Budget)
 	case c.Limits.CompositeBytes < 0 || c.Limits.LeafBytes < 0 || c.Limits.Depth < 0 || c.Limits.Leaves < 0 || c.Limits.InFlight < 0:
