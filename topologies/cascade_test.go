@@ -149,7 +149,12 @@ func TestQuorums(t *testing.T) {
 }
 
 func TestChainsThatCannotBe(t *testing.T) {
+	many := "parallel(quorum 1: nic@n0"
+	for i := range 256 {
+		many += fmt.Sprintf(", nic@n%d", i+1)
+	}
 	for expr, pos := range map[string]int{
+		many + ")": 0,
 		"cascade(cpu@a, gpu@b, nic@a)":                  22,
 		"cascade(cpu, gpu@b, nic@me)":                   20,
 		"cascade(gpu@b, cpu@me)":                        15,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
 )
 
@@ -21,6 +22,9 @@ type Source struct {
 func (s *scope) parallel(e Expr, required bool) (Expr, error) {
 	if e.Quorum == 0 && !redundant(e.Args) {
 		return s.args(e, required)
+	}
+	if len(e.Args) > verdict.MaxAsked {
+		return Expr{}, &ParseError{e.Pos, fmt.Sprintf("more than %d redundant verifiers", verdict.MaxAsked)}
 	}
 	for i, a := range e.Args {
 		if a.Head != Label {
