@@ -154,7 +154,7 @@ func TestChainsThatCannotBe(t *testing.T) {
 		many += fmt.Sprintf(", nic@n%d", i+1)
 	}
 	for expr, pos := range map[string]int{
-		many + ")": 0,
+		many + ")":                                      0,
 		"cascade(cpu@a, gpu@b, nic@a)":                  22,
 		"cascade(cpu, gpu@b, nic@me)":                   20,
 		"cascade(gpu@b, cpu@me)":                        15,

@@ -92,7 +92,7 @@ func (p *parser) expr(depth int) (Expr, error) {
 	}
 	if !p.take('(') {
 		if e.Head == Lead {
-			return e, p.node(&e)
+			return p.placed(e)
 		}
 		return Expr{}, p.fail(p.pos, "%q wants operands in parentheses", word)
 	}
@@ -118,7 +118,7 @@ func (p *parser) operands(e Expr, depth int) (Expr, error) {
 		if e.Quorum > len(e.Args) {
 			return Expr{}, p.fail(e.Pos, "quorum %d of %d operands", e.Quorum, len(e.Args))
 		}
-		return e, p.node(&e)
+		return p.placed(e)
 	}
 }
 
@@ -181,10 +181,15 @@ func (p *parser) label(path string, start int) (Expr, error) {
 		return Expr{}, p.fail(start, "%q is not a label path", path)
 	}
 	e := Expr{Head: Label, Pattern: path, Pos: start}
-	return e, p.node(&e)
+	return p.placed(e)
 }
 
-// node reads "@node" behind an expression.
+// placed reads "@node" behind an expression, if it is there.
+func (p *parser) placed(e Expr) (Expr, error) {
+	err := p.node(&e)
+	return e, err
+}
+
 func (p *parser) node(e *Expr) error {
 	if !p.take('@') {
 		return nil
