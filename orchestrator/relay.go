@@ -233,11 +233,12 @@ func (r *run) takeIn(a *relay.Answer, earlier int, mine []int) {
 		st, c := r.plan.Steps[i], &r.parts[i]
 		var all []verdict.Partial
 		var why []verdict.Reason
+		own := r.owners(st)
 		for _, p := range a.Partials[earlier:] {
 			if p.Label != st.Label {
 				continue
 			}
-			got, err := verdict.VerifyPartial(p.Token, r.expect(st, c), verdict.Intake{Now: r.o.o.Clock()}, r.owners(st))
+			got, err := own.verify(p.Token, r.expect(st, c), verdict.Intake{Now: r.o.o.Clock()})
 			var intake *verdict.IntakeError
 			switch {
 			case errors.As(err, &intake):
@@ -257,12 +258,55 @@ func (r *run) takeIn(a *relay.Answer, earlier int, mine []int) {
 	}
 }
 
-// owners are the verifiers of the node that answers for a relayed component.
-func (r *run) owners(st topologies.Step) *trust.Anchors {
-	if n, ok := r.o.o.Peers.Nodes.Lookup(st.Node); ok {
-		return n.Verifiers()
+// owners are those whose results count for a relayed component, a set for each
+// verifier that was asked: the verifiers of the site that the expression names,
+// where that is a node that we know, else those of the node that answers.
+type owners []*trust.Anchors
+
+func (r *run) owners(st topologies.Step) owners {
+	sites := []string{st.Site}
+	if st.Sources != nil {
+		sites = nil
+		for _, src := range st.Sources {
+			sites = append(sites, src.Node)
+		}
 	}
-	return nil
+	nodes := r.o.o.Peers.Nodes
+	var out owners
+	for _, site := range sites {
+		n, ok := nodes.Lookup(site)
+		if !ok {
+			n, ok = nodes.Lookup(st.Node)
+		}
+		if ok {
+			out = append(out, n.Verifiers())
+		}
+	}
+	return out
+}
+
+// verify takes a result in under one of the sets, which then is used up: two
+// verifiers of one site are not two that were asked.
+func (o *owners) verify(token []byte, want verdict.Expect, in verdict.Intake) (verdict.Partial, error) {
+	var first error
+	for i, anchors := range *o {
+		p, err := verdict.VerifyPartial(token, want, in, anchors)
+		if err == nil {
+			*o = slices.Delete(*o, i, i+1)
+			return p, nil
+		}
+		var intake *verdict.IntakeError
+		if !errors.As(err, &intake) || intake.Code != verdict.ReasonBadPARSignature {
+			return p, err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if first == nil {
+		first = &verdict.IntakeError{Code: verdict.ReasonBadPARSignature, Detail: "no keys are known for this result"}
+	}
+	return verdict.Partial{}, first
 }
 
 // passed notes nodes behind the one that was asked.

@@ -494,3 +494,32 @@ func TestQuorumOfSites(t *testing.T) {
 		}
 	}
 }
+
+// A site inside a placed expression is asked by the node that receives it, and
+// its own verifiers answer.
+func TestSiteInsideAPlacedExpression(t *testing.T) {
+	for topology, want := range map[string]string{
+		"lead(a, lead(b, c@n2)@n1)":                              "a=affirming b=affirming c=affirming | warning",
+		"lead(a, lead(b, parallel(quorum 2: c@n2, c@n3))@n1)":    "a=affirming b=affirming c=affirming | warning",
+		"lead(a, lead(b, parallel(quorum 2: c@n2, c@other))@n1)": "a=affirming b=affirming c=affirming | warning", // n1's own at a site that nobody knows
+	} {
+		f := newFederation(t, nil, "me", "n1", "n2", "n3")
+		local := map[string]Appraiser{}
+		for name, m := range f.members {
+			local[name] = m.lead.o.Appraiser
+		}
+		local["other"] = local["n1"]
+		for name, m := range f.members {
+			m.lead.o.Appraiser = siteAppraiser{f: f, own: name, local: local}
+			m.lead.o.Route = sites
+		}
+		if res := f.appraise(topology, "a cpu good", "b dev good", "c dev good"); outcomes(res) != want {
+			t.Errorf("%s: %s\n%v", topology, outcomes(res), find(t, res, "c").Reasons)
+		}
+		// Results of n1's verifiers are not those of n2.
+		local["n2"] = local["n1"]
+		if res := f.appraise("lead(a, lead(b, c@n2)@n1)", "a cpu good", "b dev good", "c dev good"); outcomes(res) != "a=affirming b=affirming c=none | none" {
+			t.Errorf("somebody else's: %s", outcomes(res))
+		}
+	}
+}

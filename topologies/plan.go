@@ -104,8 +104,11 @@ type Step struct {
 	// Relay is 1 + the index of the relay that brings the result, 0 where this
 	// node asks the verifier itself. Node is where the component is placed: the
 	// node that answers for it, or the site of the verifier; "" for anywhere.
-	Relay  int
-	Node   string
+	Relay int
+	Node  string
+	// Site is where the node of a relay has to ask, "" where that is its own
+	// business: results are then those of the verifiers there.
+	Site   string
 	Reason *verdict.Reason
 }
 
@@ -271,7 +274,7 @@ func (s *scope) own(c Component, e Expr, required bool) {
 	}
 	s.nonce(&st, c)
 	if s.via != nil {
-		st.Relay, st.Node = s.via.relay+1, s.via.owner
+		st.Relay, st.Node, st.Site = s.via.relay+1, s.via.owner, e.Node
 	} else if st.Reason == nil {
 		st.Candidates = s.in.Route(c.Scheme, e.Node)
 		if len(st.Candidates) == 0 {
@@ -378,6 +381,7 @@ func (p *Plan) Digest() [32]byte {
 		Quorum     int                   `json:"quorum,omitempty"`
 		Relay      int                   `json:"relay,omitempty"`
 		Node       string                `json:"node,omitempty"`
+		Site       string                `json:"site,omitempty"`
 		Reason     *verdict.Reason       `json:"reason,omitempty"`
 	}
 	type relay struct {
@@ -390,7 +394,7 @@ func (p *Plan) Digest() [32]byte {
 		steps[i] = step{
 			Kind: s.Kind, Label: s.Label, Scheme: s.Scheme, NonceRule: s.NonceRule, Nonce: hex.EncodeToString(s.Nonce),
 			Required: s.Required, Candidates: s.Candidates, Reason: s.Reason,
-			Sources: s.Sources, Quorum: s.Quorum, Relay: s.Relay, Node: s.Node,
+			Sources: s.Sources, Quorum: s.Quorum, Relay: s.Relay, Node: s.Node, Site: s.Site,
 		}
 		if s.Kind == Appraise {
 			steps[i].MediaType, steps[i].Digest = s.MediaType.String(), hex.EncodeToString(s.Digest[:])
