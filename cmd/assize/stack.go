@@ -310,6 +310,7 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 	if !r.oneShot && s.config.Fabric.Nonces == "jetstream" {
 		sp, err := s.bus.Spender(ctx, fabric.SpenderOptions{
 			File: true, TTL: limits.Session + limits.ClockSkew,
+			Replicas:  s.config.Fabric.Replicas,
 			Exclusive: s.config.Fabric.Mode == "embedded", // nobody else reaches a server in this process
 		})
 		if err != nil {

@@ -69,6 +69,8 @@ type Fabric struct {
 	Site   string   `yaml:"site"`
 	// InboxPrefix keeps other users of the account from reading replies.
 	InboxPrefix string `yaml:"inbox_prefix"`
+	// Replicas is how many servers of a cluster keep the used nonces, 1 to 5.
+	Replicas int `yaml:"replicas"`
 	// Nonces is where used nonces are remembered: "jetstream" (default) or
 	// "off", which is only safe where nobody can send the same nonce twice.
 	Nonces string `yaml:"nonces"`
@@ -213,6 +215,8 @@ func (c *Config) check() error {
 		return errors.New("config: fabric.tls: cert and key go together")
 	case c.Fabric.Nonces != "jetstream" && c.Fabric.Nonces != "off":
 		return fmt.Errorf("config: fabric.nonces is %q, want jetstream or off", c.Fabric.Nonces)
+	case c.Fabric.Replicas < 0 || c.Fabric.Replicas > 5 || c.Fabric.Replicas > 1 && c.Fabric.Mode == "embedded":
+		return fmt.Errorf("config: fabric.replicas is %d, want 1 to 5, and 1 with the embedded server", c.Fabric.Replicas)
 	case c.Node.Expose != "own" && c.Node.Expose != "composite":
 		return fmt.Errorf("config: node.expose is %q, want own or composite", c.Node.Expose)
 	case c.Node.Name != "" && !slug.MatchString(c.Node.Name):
