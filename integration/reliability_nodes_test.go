@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/assize/assize/attester"
+	"github.com/assize/assize/fabric"
+	"github.com/assize/assize/orchestrator"
+	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/all"
+)
+
+// post is one node of a federation in this process: its keys, its part of the
+// fabric, its orchestrator.
+type post struct {
+	name      string
+	bus       *fabric.Bus
+	set       *verifiers.Set
+	lead, key *trust.Signer
+	seal      *trust.SealPrivate
+	signers   map[string]*trust.Signer
+	own       *trust.Anchors
+	node      trust.Node
+	orch      *orchestrator.Orchestrator
+}
+
+// newPost connects a node that serves nothing yet.
+func newPost(tb testing.TB, name string, c fabric.Config) *post {
+	tb.Helper()
+	generate := func() *trust.Signer {
+		s, err := trust.GenerateSigner(trust.ES256, rand.Reader)
+		must(tb, err)
+		return s
+	}
+	p := &post{name: name, lead: generate(), key: generate(), signers: map[string]*trust.Signer{}}
+	var err error
+	p.set, err = all.Set()
+	must(tb, err)
+	var keys []trust.Key
+	for _, sc := range p.set.Schemes() {
+		p.signers[sc.Name] = generate()
+		keys = append(keys, p.signers[sc.Name].Key(name+" "+sc.Name, []string{sc.Name}, trust.RoleVerifier))
+	}
+	p.own, err = trust.NewAnchors(keys...)
+	must(tb, err)
+	p.seal, err = trust.GenerateSealPrivate(trust.SuiteX25519, rand.Reader)
+	must(tb, err)
+	described, err := trust.NewAnchors(append(keys, p.key.Key(name, nil, trust.RoleNode))...)
+	must(tb, err)
+	p.node = trust.Node{Name: name, Keys: described, Seal: []trust.SealKey{p.seal.Public(time.Time{})}}
+	c.Name, c.Site = "test/"+name, name
+	p.bus, err = fabric.Connect(context.Background(), c)
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, p.bus.Close(context.Background())) })
+	return p
+}
+
+// open makes the orchestrator. Components that no node is named for stay here.
+// nonces may be nil where a test uses one nonce several times.
+func (p *post) open(tb testing.TB, nonces, seen orchestrator.Spender, peers ...trust.Node) {
+	tb.Helper()
+	nodes, err := trust.NewNodes(peers...)
+	must(tb, err)
+	p.orch, err = orchestrator.New(orchestrator.Options{
+		Schemes: p.set, Appraiser: p.bus.Caller(fabric.CallerOptions{}), Anchors: p.own, Signer: p.lead, Identity: identity,
+		Clock: time.Now, Rand: rand.Reader, Spender: nonces, Budget: lossBudget,
+		Route: func(_, node string) []verifiers.Candidate {
+			if node == "" {
+				node = p.name
+			}
+			return []verifiers.Candidate{{Site: node}}
+		},
+		Peers: &orchestrator.Peers{
+			Self: p.name, Nodes: nodes, Signer: p.key, Seal: p.seal, Seen: seen, Relayer: p.bus.RelayCaller(fabric.RelayCallerOptions{}),
+		},
+	})
+	must(tb, err)
+}
+
+// elsewhere changes how the verifiers of a post work: each scheme, and what
+// stands before all of them.
+type elsewhere struct {
+	scheme func(verifiers.Scheme) verifiers.Scheme
+	before func(fabric.Appraiser) fabric.Appraiser
+}
+
+// serve offers all schemes as they judge this machine, and the node itself. It
+// returns the verifiers as they can be asked without fabric.
+func (p *post) serve(tb testing.TB, m *attester.Machine, change *elsewhere) fabric.Appraiser {
+	tb.Helper()
+	raw, err := m.Trust()
+	must(tb, err)
+	roots, err := trust.ParseRoots(raw)
+	must(tb, err)
+	files, err := m.Endorsements()
+	must(tb, err)
+	bundle, err := load(files)
+	must(tb, err)
+	set := p.set
+	if change != nil {
+		var list []verifiers.Scheme
+		for _, sc := range set.Schemes() {
+			list = append(list, change.scheme(sc))
+		}
+		set, err = verifiers.NewSet(list...)
+		must(tb, err)
+	}
+	node, err := verifiers.NewNode(verifiers.NodeOptions{
+		Set: set, Deps: verifiers.Deps{ExtraRoots: roots.Schemes, Endorsements: bundle}, Identity: identity, Signers: p.signers, Clock: time.Now,
+	})
+	must(tb, err)
+	served := fabric.Appraiser(node)
+	if change != nil {
+		served = change.before(node)
+	}
+	for _, sc := range p.set.Schemes() {
+		svc, err := p.bus.Serve(served, fabric.ServiceOptions{Scheme: sc, KID: node.KID(sc.Name), Identity: identity})
+		must(tb, err)
+		tb.Cleanup(func() { must(tb, svc.Stop(context.Background())) })
+	}
+	relays, err := p.bus.ServeRelay(handing{p}, fabric.RelayOptions{Node: p.name, KID: p.key.KID()})
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, relays.Stop(context.Background())) })
+	return served
+}
+
+// handing answers what other nodes hand to a post.
+type handing struct{ *post }
+
+func (h handing) HandleRelay(ctx context.Context, message []byte) ([]byte, error) {
+	return h.orch.HandleRelay(ctx, message)
+}
+
+// spending makes the fabric's spender one of the orchestrator.
+type spending struct{ *fabric.Spender }
+
+func (s spending) Spend(ctx context.Context, nonce []byte, ttl time.Duration) error {
+	err := s.Spender.Spend(ctx, nonce, ttl)
+	if errors.Is(err, fabric.ErrSpent) {
+		return orchestrator.ErrNonceSpent
+	}
+	return err
+}
+
+// remembering is a spender in memory.
+type remembering struct{ seen sync.Map }
+
+func (r *remembering) Spend(_ context.Context, nonce []byte, _ time.Duration) error {
+	if _, again := r.seen.LoadOrStore(string(nonce), true); again {
+		return orchestrator.ErrNonceSpent
+	}
+	return nil
+}
