@@ -216,7 +216,13 @@ func nodeEdits() []nodeEdit {
 			at(m, "seal", 1)["kid"] = sealKID(s.Suite, s.Public)
 		}, true, false},
 		{"seal key twice", many("seal", 2), true, false},
-		{"key twice", func(m map[string]any) { many("keys", 2)(m); put(at(m, "keys", 0), "assize_roles", []any{"node"}) }, true, false},
+		{"key twice", func(m map[string]any) {
+			many("keys", 2)(m)
+			for i := range 2 { // whichever key of the three it is
+				put(at(m, "keys", i), "assize_schemes", nil)
+				put(at(m, "keys", i), "assize_roles", []any{"node"})
+			}
+		}, true, false},
 		{"end in exponents", seal("not_after", json.RawMessage("1e9")), true, false},
 	}
 }
