@@ -153,6 +153,9 @@ func (a *Anchors) find(kid string, role Role, now time.Time) (Key, bool) {
 func (k Key) clone() Key {
 	k.Roles = slices.Clone(k.Roles)
 	k.Schemes = slices.Clone(k.Schemes)
+	if len(k.Schemes) == 0 {
+		k.Schemes = nil // an empty list says the same as none
+	}
 	return k
 }
 

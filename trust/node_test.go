@@ -510,6 +510,7 @@ func FuzzParseNode(f *testing.F) {
 	n.Seal = []SealKey{sealPrivate(f, SuiteX25519).Public(now)}
 	f.Add(encoded(f, n))
 	f.Add(encoded(f, testNode(f, "vendor-a")))
+	f.Add(bytes.Replace(encoded(f, n), []byte(`"s"`), nil, 1)) // no schemes, as an empty list
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, err := ParseNode(b)
 		if err != nil {
