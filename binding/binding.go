@@ -4,9 +4,9 @@
 // machine. Checkers read facts of verified results only and never an unsigned
 // claim. Begin with Check.
 //
-// This version knows two of them: a common or derived nonce, which is
-// freshness and not co-location, and the collision of two device identities.
-// So a composite of several parts is capped at warning, and says so.
+// This version knows three of them: a common or derived nonce, which is
+// freshness and not co-location; the CPU's commitment to everything else in its
+// report data; and the collision of two device identities.
 package binding
 
 import (

@@ -5,6 +5,7 @@ package orchestrator
 import (
 	"context"
 	"crypto/sha512"
+	"crypto/x509"
 	"slices"
 	"strings"
 	"testing"
@@ -30,13 +31,15 @@ func (binder) Appraise(_ context.Context, in verifiers.Input) (verdict.Appraisal
 }
 
 // boundWorld has the scheme "binder" beside those of newWorld.
-func boundWorld(t *testing.T) *world {
-	return newWorldOf(t, nil, append(testSchemes(), verifiers.Scheme{
+func boundWorld(t *testing.T) *world { return newWorldOf(t, nil, boundSchemes()...) }
+
+func boundSchemes() []verifiers.Scheme {
+	return append(testSchemes(), verifiers.Scheme{
 		Name: "binder", Class: verifiers.ClassCPU, Version: "1.0.0", MaxEvidence: 1024, NonceSize: 64,
 		Accepts:  []evidence.MediaType{{Base: "application/vnd.test.binder"}},
 		Required: []verdict.ClaimName{verdict.Hardware, verdict.Executables},
 		New:      func(verifiers.Deps) (verifiers.Verifier, error) { return binder{}, nil },
-	})...)
+	})
 }
 
 func entry(label, scheme string, value []byte) evidence.Entry {
@@ -174,5 +177,22 @@ func TestRecheckFindsLyingCommitment(t *testing.T) {
 	res.Commitment.Leaves["gpu"] = sha512.Sum384([]byte(testNonce + " good"))
 	if RecheckEvidence(res, w.options.Schemes, tree) == nil {
 		t.Error("a commitment to other leaves passes beside the evidence")
+	}
+}
+
+// A verifier that trusts extra roots does not make a verdict affirming unless
+// the lead was told so too, and never for a relying party.
+func TestExtraRootsCap(t *testing.T) {
+	gpu := entry("gpu", "dev", []byte(testNonce+" good"))
+	raw := bound(t, testNonce, []evidence.Entry{gpu}, []evidence.Entry{gpu})
+	for simulated, want := range map[bool]verdict.Tier{false: verdict.TierWarning, true: verdict.TierAffirming} {
+		w := newWorldWith(t, verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{"dev": {{}}}}, func(o *Options) { o.Simulated = simulated }, boundSchemes()...)
+		res := w.appraise(t, Request{Evidence: raw, Nonce: []byte(testNonce)})
+		if res.Outcome.Tier != want || !strings.Contains(codes(res.Outcome.Reasons), verdict.ReasonExtraRoots) {
+			t.Errorf("simulated %t: %s %v", simulated, res.Outcome.Tier, res.Outcome.Reasons)
+		}
+		if err := Recheck(res, w.options.Schemes); (err == nil) == simulated {
+			t.Errorf("simulated %t: the relying party says %v", simulated, err)
+		}
 	}
 }

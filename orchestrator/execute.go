@@ -393,7 +393,7 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 	if slices.ContainsFunc(c.parts, func(p verdict.Component) bool { return p.NonceRule == topologies.RuleCommitment }) {
 		res.Commitment = commitment(c.tree)
 	}
-	res.Bindings, res.Caps = judge(res)
+	res.Bindings, res.Caps = judge(res, o.o.Simulated)
 	res.Caps = append(res.Caps, foreignSession(c.tree, res.Nonce)...)
 	if c.asSubmitted {
 		res.Caps = append(res.Caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{

@@ -17,11 +17,12 @@ import (
 
 // judge is what the whole says beyond its parts: bindings, and caps for what is
 // not established. It depends only on what stands in the signed result, so that
-// a relying party can repeat it.
-func judge(r *verdict.Result) ([]verdict.Binding, []verdict.Cap) {
+// a relying party can repeat it. simulated says that results of verifiers with
+// extra roots may be affirming; it was asked for, or it is not so.
+func judge(r *verdict.Result, simulated bool) ([]verdict.Binding, []verdict.Cap) {
 	edges, caps := binding.Check(r.Components)
 	caps = append(caps, freshness(r)...)
-	caps = append(caps, extraRoots(r)...)
+	caps = append(caps, extraRoots(r, simulated)...)
 	if !r.VerificationTime.IsZero() {
 		caps = append(caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
 			Code: verdict.ReasonTimeOverridden, Detail: "verified as of " + r.VerificationTime.UTC().Format(time.RFC3339)}})
@@ -52,8 +53,9 @@ func freshness(r *verdict.Result) []verdict.Cap {
 }
 
 // extraRoots repeats at the top what verifiers say of themselves: that they
-// would believe a simulated machine.
-func extraRoots(r *verdict.Result) []verdict.Cap {
+// would believe a simulated machine. That a verifier somewhere was told to does
+// not make it the lead's or the relying party's decision: it caps at warning.
+func extraRoots(r *verdict.Result, simulated bool) []verdict.Cap {
 	var who []string
 	for _, c := range r.Components {
 		if slices.ContainsFunc(c.Partials(), believesSimulated) {
@@ -63,7 +65,11 @@ func extraRoots(r *verdict.Result) []verdict.Cap {
 	if who == nil {
 		return nil
 	}
-	return []verdict.Cap{{Tier: verdict.TierAffirming, Reason: verdict.Reason{
+	tier := verdict.TierWarning
+	if simulated {
+		tier = verdict.TierAffirming
+	}
+	return []verdict.Cap{{Tier: tier, Reason: verdict.Reason{
 		Code: verdict.ReasonExtraRoots, Detail: "roots beyond those of the vendors were trusted for: " + strings.Join(who, ", ")}}}
 }
 

@@ -74,6 +74,9 @@ type Options struct {
 	LeadKeys evidence.KeyFinder
 	Clock    func() time.Time
 	Rand     io.Reader
+	// Simulated lets a verdict be affirming though verifiers trust extra roots;
+	// otherwise that caps at warning. Relying parties never go along with it.
+	Simulated bool
 	// Peers are the nodes that parts of a topology can be handed to, and that
 	// can hand something to us; nil for none.
 	Peers *Peers

@@ -93,6 +93,11 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 
 func newWorldOf(t testing.TB, change func(*Options), schemes ...verifiers.Scheme) *world {
 	t.Helper()
+	return newWorldWith(t, verifiers.Deps{}, change, schemes...)
+}
+
+func newWorldWith(t testing.TB, deps verifiers.Deps, change func(*Options), schemes ...verifiers.Scheme) *world {
+	t.Helper()
 	set, err := verifiers.NewSet(schemes...)
 	check(t, err)
 	signers := map[string]*trust.Signer{}
@@ -108,7 +113,7 @@ func newWorldOf(t testing.TB, change func(*Options), schemes ...verifiers.Scheme
 	anchors, err := trust.NewAnchors(keys...)
 	check(t, err)
 	id := verdict.Identity{Developer: "https://test.example", Build: "test"}
-	node, err := verifiers.NewNode(verifiers.NodeOptions{Set: set, Identity: id, Signers: signers, Clock: time.Now, AllowTimeOverride: true})
+	node, err := verifiers.NewNode(verifiers.NodeOptions{Set: set, Deps: deps, Identity: id, Signers: signers, Clock: time.Now, AllowTimeOverride: true})
 	check(t, err)
 	o := Options{
 		Schemes: set, Appraiser: verifiers.Local{Node: node}, Anchors: anchors, Signer: lead, Identity: id,

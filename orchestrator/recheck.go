@@ -50,7 +50,7 @@ func Recheck(r *verdict.Result, schemes *verifiers.Set) error {
 		c.Reasons = slices.Clone(c.Reasons)
 	}
 	requireClaims(schemes, again.Components)
-	_, caps := judge(&again)
+	_, caps := judge(&again, false)
 	allowed := verdict.Combine(again.Components, append(slices.Clone(r.Caps), caps...))
 	if allowed.Tier.WorseThan(r.Outcome.Tier) {
 		return fmt.Errorf("orchestrator: the verdict says %s, but its own results give %s: %v", r.Outcome.Tier, allowed.Tier, allowed.Reasons)

@@ -82,7 +82,7 @@ func TestRedundantResultsBeyondTheFirst(t *testing.T) {
 		a.Reasons = []verdict.Reason{{Code: verdict.ReasonExtraRoots}}
 	})
 	for range 2 {
-		_, caps := judge(res)
+		_, caps := judge(res, false)
 		if !slices.ContainsFunc(caps, func(c verdict.Cap) bool { return c.Reason.Code == verdict.ReasonExtraRoots }) {
 			t.Errorf("extra roots of one verifier are not said: %v", caps)
 		}

@@ -304,7 +304,7 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 	}
 	o := orchestrator.Options{
 		Schemes: routable, Appraiser: s.bus.Caller(fabric.CallerOptions{}), Anchors: s.anchors,
-		Signer: signer, Identity: s.identity(), Route: s.route, Topology: &expr,
+		Signer: signer, Identity: s.identity(), Route: s.route, Topology: &expr, Simulated: len(s.roots.Schemes) > 0,
 		LeadKeys: attesterKeys{s.attesters}, Clock: time.Now, Rand: rand.Reader, Limits: evidenceLimits(s.config), Budget: s.config.Budget,
 	}
 	if !r.oneShot && s.config.Fabric.Nonces == "jetstream" {

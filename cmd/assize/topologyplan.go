@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -19,6 +18,7 @@ import (
 	"github.com/assize/assize/api"
 	"github.com/assize/assize/cmd/assize/internal/config"
 	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/orchestrator"
 	"github.com/assize/assize/topologies"
 	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
@@ -97,54 +97,11 @@ func (p *planner) parse(raw []byte, o evidence.Options) (*submission, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &submission{tree: tree}
-	for _, leaf := range tree.Leaves() {
-		label := leaf.Path()
-		if label == "" {
-			label = "evidence" // a bare record has no label of its own
-		}
-		c := topologies.Component{Label: label, Leaf: label, MediaType: leaf.MediaType(), Evidence: leaf.Value()}
-		if ind := leaf.Indicator(); ind != 0 && ind != evidence.IndEvidence {
-			why := "the record is not marked as evidence alone"
-			if ind.Ambiguous() {
-				why = "the record is marked as evidence and as a result, so what it is cannot be told"
-			}
-			c.Reason = &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: why}
-			s.components = append(s.components, c)
-			continue
-		}
-		s.components = append(s.components, p.split(c)...)
-	}
-	return s, nil
-}
-
-func (p *planner) split(c topologies.Component) []topologies.Component {
-	why := func(err error) *verdict.Reason {
-		code := verdict.ReasonNoVerifier
-		if errors.Is(err, verifiers.ErrMalformed) {
-			code = verdict.ReasonMalformed
-		}
-		return &verdict.Reason{Code: code, Detail: err.Error()}
-	}
-	parts, split, err := p.schemes.Parts(c.MediaType, c.Evidence)
+	parts, err := orchestrator.Components(p.schemes, tree, o.Limits.Leaves)
 	if err != nil {
-		c.Reason = why(err)
-		return []topologies.Component{c}
+		return nil, err
 	}
-	out := make([]topologies.Component, len(parts))
-	for i, part := range parts {
-		out[i] = c
-		out[i].MediaType, out[i].Evidence = part.MediaType, part.Evidence
-		if split {
-			out[i].Label = c.Leaf.Index(i)
-		}
-		if part.Err != nil {
-			out[i].Reason = why(part.Err)
-			continue
-		}
-		out[i].Scheme, out[i].Class, out[i].NonceSize = part.Scheme.Name, part.Scheme.Class, part.Scheme.NonceSize
-	}
-	return out
+	return &submission{tree, parts}, nil
 }
 
 // input is what the lead plans over.
