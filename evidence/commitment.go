@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -71,8 +72,11 @@ func (c Commitment) Sum() ([CommitmentSize]byte, error) {
 // rest of it.
 func (t *Tree) Commits() bool { return t.root.Content().CollectionType() == BoundCollection }
 
-// LeafDigests are the digests of all leaves by path, computed on each call.
-func (t *Tree) LeafDigests() map[Path]LeafDigest {
+// LeafDigests are the digests of all leaves by path. It is safe for concurrent
+// use; the map is the caller's.
+func (t *Tree) LeafDigests() map[Path]LeafDigest { return maps.Clone(t.leafDigests()) }
+
+func (t *Tree) hashLeaves() map[Path]LeafDigest {
 	out := make(map[Path]LeafDigest, len(t.leaves))
 	for _, l := range t.leaves {
 		out[l.path] = sha512.Sum384(l.value)

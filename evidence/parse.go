@@ -4,9 +4,11 @@ package evidence
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/assize/assize/internal/limits"
 )
@@ -75,6 +77,8 @@ func Parse(raw []byte, o Options) (*Tree, error) {
 		return nil, err
 	}
 	t := &Tree{raw: raw, root: root, leaves: p.leaves, nodes: p.nodes, ratsd: p.ratsd, warnings: p.warnings}
+	t.digest = sync.OnceValue(func() [32]byte { return sha256.Sum256(raw) })
+	t.leafDigests = sync.OnceValue(t.hashLeaves)
 	slices.SortFunc(t.leaves, byPath)
 	slices.SortFunc(t.nodes, byPath)
 	return t, nil

@@ -153,6 +153,10 @@ type Tree struct {
 	nodes    []*Node // innermost node of every path, sorted by path
 	ratsd    *RatsdToken
 	warnings []string
+	// Digests are computed when first asked for, and once: a composite is
+	// hundreds of kilobytes, and planning, binding and the verdict want them.
+	digest      func() [32]byte
+	leafDigests func() map[Path]LeafDigest
 }
 
 // Root is the outermost node.
@@ -161,8 +165,8 @@ func (t *Tree) Root() *Node { return t.root }
 // Raw is the message as it was received.
 func (t *Tree) Raw() []byte { return t.raw }
 
-// Digest is SHA-256 of Raw, computed on each call.
-func (t *Tree) Digest() [32]byte { return sha256.Sum256(t.raw) }
+// Digest is SHA-256 of Raw. It is safe for concurrent use.
+func (t *Tree) Digest() [32]byte { return t.digest() }
 
 // Leaves returns every leaf, sorted bytewise by path.
 func (t *Tree) Leaves() []*Node { return slices.Clone(t.leaves) }

@@ -30,6 +30,8 @@ type post struct {
 	own       *trust.Anchors
 	node      trust.Node
 	orch      *orchestrator.Orchestrator
+	// wrap stands around the calls of its lead, if it is set.
+	wrap func(orchestrator.Appraiser) orchestrator.Appraiser
 }
 
 // newPost connects a node that serves nothing yet.
@@ -69,8 +71,12 @@ func (p *post) open(tb testing.TB, nonces, seen orchestrator.Spender, peers ...t
 	tb.Helper()
 	nodes, err := trust.NewNodes(peers...)
 	must(tb, err)
+	calls := orchestrator.Appraiser(p.bus.Caller(fabric.CallerOptions{}))
+	if p.wrap != nil {
+		calls = p.wrap(calls)
+	}
 	p.orch, err = orchestrator.New(orchestrator.Options{
-		Schemes: p.set, Appraiser: p.bus.Caller(fabric.CallerOptions{}), Anchors: p.own, Signer: p.lead, Identity: identity,
+		Schemes: p.set, Appraiser: calls, Anchors: p.own, Signer: p.lead, Identity: identity,
 		Clock: time.Now, Rand: rand.Reader, Spender: nonces, Budget: lossBudget,
 		Route: func(_, node string) []verifiers.Candidate {
 			if node == "" {
@@ -90,6 +96,10 @@ func (p *post) open(tb testing.TB, nonces, seen orchestrator.Spender, peers ...t
 type elsewhere struct {
 	scheme func(verifiers.Scheme) verifiers.Scheme
 	before func(fabric.Appraiser) fabric.Appraiser
+	// workers is how many appraisals each service does at a time, 0 for as many
+	// as suit the cores of this machine.
+	workers int
+	calls   func(orchestrator.Appraiser) orchestrator.Appraiser
 }
 
 // serve offers all schemes as they judge this machine, and the node itself. It
@@ -105,7 +115,7 @@ func (p *post) serve(tb testing.TB, m *attester.Machine, change *elsewhere) fabr
 	bundle, err := load(files)
 	must(tb, err)
 	set := p.set
-	if change != nil {
+	if change != nil && change.scheme != nil {
 		var list []verifiers.Scheme
 		for _, sc := range set.Schemes() {
 			list = append(list, change.scheme(sc))
@@ -117,12 +127,15 @@ func (p *post) serve(tb testing.TB, m *attester.Machine, change *elsewhere) fabr
 		Set: set, Deps: verifiers.Deps{ExtraRoots: roots.Schemes, Endorsements: bundle}, Identity: identity, Signers: p.signers, Clock: time.Now,
 	})
 	must(tb, err)
-	served := fabric.Appraiser(node)
+	served, workers := fabric.Appraiser(node), 0
 	if change != nil {
+		workers = change.workers
+	}
+	if change != nil && change.before != nil {
 		served = change.before(node)
 	}
 	for _, sc := range p.set.Schemes() {
-		svc, err := p.bus.Serve(served, fabric.ServiceOptions{Scheme: sc, KID: node.KID(sc.Name), Identity: identity})
+		svc, err := p.bus.Serve(served, fabric.ServiceOptions{Scheme: sc, KID: node.KID(sc.Name), Identity: identity, Workers: workers})
 		must(tb, err)
 		tb.Cleanup(func() { must(tb, svc.Stop(context.Background())) })
 	}

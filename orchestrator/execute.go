@@ -373,8 +373,10 @@ type conclusion struct {
 	request Request
 	tree    *evidence.Tree
 	plan    *topologies.Plan
-	session string
-	parts   []verdict.Component
+	// planDigest is that of plan, which may be in the making.
+	planDigest func() [32]byte
+	session    string
+	parts      []verdict.Component
 	// asSubmitted: the topology names nothing that has to be there.
 	asSubmitted bool
 }
@@ -387,7 +389,7 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 	requireClaims(o.o.Schemes, c.parts)
 	res := &verdict.Result{
 		Verifier: o.o.Identity, Time: o.o.Clock(), VerificationTime: c.request.Time,
-		Session: c.session, Topology: c.plan.Topology, PlanDigest: c.plan.Digest(),
+		Session: c.session, Topology: c.plan.Topology, PlanDigest: c.planDigest(),
 		Nonce: c.request.Nonce, Composite: c.tree.Digest(), Components: c.parts,
 	}
 	if slices.ContainsFunc(c.parts, func(p verdict.Component) bool { return p.NonceRule == topologies.RuleCommitment }) {

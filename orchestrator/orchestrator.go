@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -186,6 +187,7 @@ func (o *Orchestrator) appraise(ctx context.Context, r Request) (*verdict.Result
 	if err != nil {
 		return nil, err
 	}
+	hashAhead(tree)
 	plan, err := o.plan(ctx, tree, r)
 	if err != nil {
 		return nil, err
@@ -197,6 +199,8 @@ func (o *Orchestrator) appraise(ctx context.Context, r Request) (*verdict.Result
 	if err != nil {
 		return nil, err
 	}
+	planDigest := sync.OnceValue(plan.Digest)
+	go planDigest() // while the components are waited for
 	run := &run{
 		o: o, plan: plan, session: session, at: r.Time,
 		composite: tree.Digest(), whole: r.Evidence, nonce: r.Nonce, commit: commitment(tree),
@@ -207,9 +211,18 @@ func (o *Orchestrator) appraise(ctx context.Context, r Request) (*verdict.Result
 	parts := run.parts
 	expr := o.expression(r)
 	return o.conclude(ctx, conclusion{
-		request: r, tree: tree, plan: plan, session: session, parts: parts,
+		request: r, tree: tree, plan: plan, planDigest: planDigest, session: session, parts: parts,
 		asSubmitted: expr.Head == topologies.Lead && expr.Args == nil,
 	})
+}
+
+// hashAhead begins to hash a composite while it is taken apart: with hundreds
+// of kilobytes that takes as long as the rest of the planning.
+func hashAhead(tree *evidence.Tree) {
+	if tree.Commits() {
+		go tree.LeafDigests()
+	}
+	go tree.Digest()
 }
 
 // spend makes the nonce single-use before anything is dispatched.

@@ -18,7 +18,7 @@ type Member struct {
 // encoding it again. b must be JSON that ParseObject accepts: Members relies on
 // correct syntax, and on there being no duplicates.
 func Members(b []byte, path ...string) ([]Member, error) {
-	s := scanner{b: b}
+	s := scanner{b: string(b)}
 	s.space()
 	var out []Member
 	for depth := 0; ; depth++ {

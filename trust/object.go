@@ -25,7 +25,7 @@ func ParseObject(b []byte, depth int) (map[string]any, error) {
 		var x json.RawMessage
 		return nil, fmt.Errorf("trust: not JSON: %w", json.Unmarshal(b, &x))
 	}
-	s := scanner{b: b, left: depth}
+	s := scanner{b: string(b), left: depth}
 	s.space()
 	if s.peek() != '{' {
 		return nil, errors.New("trust: JSON is not an object")
@@ -37,9 +37,10 @@ func ParseObject(b []byte, depth int) (map[string]any, error) {
 	return v.(map[string]any), nil
 }
 
-// scanner walks JSON whose syntax is known to be correct.
+// scanner walks JSON whose syntax is known to be correct. Texts without escapes
+// are slices of the one copy of it: results have hundreds of them.
 type scanner struct {
-	b    []byte
+	b    string
 	i    int
 	left int // levels of nesting that remain
 }
@@ -163,10 +164,10 @@ func (s *scanner) text() (string, error) {
 	escaped := s.quoted()
 	raw := s.b[start:s.i]
 	if !escaped {
-		return string(raw[1 : len(raw)-1]), nil
+		return raw[1 : len(raw)-1], nil
 	}
 	var out string
-	if err := json.Unmarshal(raw, &out); err != nil {
+	if err := json.Unmarshal([]byte(raw), &out); err != nil {
 		return "", fmt.Errorf("trust: JSON text at offset %d: %w", start, err)
 	}
 	return out, nil
