@@ -27,8 +27,16 @@ type Relay struct {
 // remote is the state of planning inside a relay: nothing is routed here, only
 // who answers for what is noted.
 type remote struct {
-	relay int    // index in Plan.Relays
-	owner string // node that appraises what is named now
+	relay int      // index in Plan.Relays
+	owner string   // node that appraises what is named now
+	path  []string // the nodes up to that one
+}
+
+// at names the node that appraises what comes now, behind those before it.
+func (r *remote) at(node string) {
+	if node != r.owner {
+		r.owner, r.path = node, append(slices.Clone(r.path), node)
+	}
 }
 
 // cascade plans the chain of draft-ietf-rats-multi-verifier: this node
@@ -82,12 +90,12 @@ func (s *scope) cascade(e Expr, required bool) (Expr, error) {
 func (s *scope) chain(e Expr, required bool) (Expr, error) {
 	out := e
 	out.Args = nil
-	start := s.via.owner
-	defer func() { s.via.owner = start }()
+	start, path := s.via.owner, s.via.path
+	defer func() { s.via.owner, s.via.path = start, path }()
 	for _, a := range e.Args {
 		node := s.nodeOf(a)
 		if node != "" {
-			s.via.owner = node
+			s.via.at(node)
 		}
 		r, err := s.expr(unplaced(a), required)
 		if err != nil {
@@ -141,12 +149,13 @@ func (s *scope) held(args []Expr, node string) []Expr {
 func (s *scope) relayed(node string, e Expr, required bool, needs []evidence.Path) (Expr, error) {
 	index, first := len(s.relays), len(s.steps)
 	s.relays = append(s.relays, Relay{Node: node, Needs: needs})
-	s.via = &remote{relay: index, owner: node}
+	s.via = &remote{relay: index, owner: node, path: []string{node}}
 	r, err := s.expr(e, required)
 	s.via = nil
 	if err != nil {
 		return Expr{}, err
 	}
+	s.deviations()
 	relay := &s.relays[index]
 	for _, st := range s.steps[first:] {
 		if st.Reason == nil {
@@ -164,14 +173,23 @@ func (s *scope) relayed(node string, e Expr, required bool, needs []evidence.Pat
 // ownedBy plans an operand inside a relay that a further node answers for. The
 // expression keeps the placement: the receiver of the relay has to see it.
 func (s *scope) ownedBy(node string, e Expr, required bool) (Expr, error) {
-	was := s.via.owner
-	s.via.owner = node
+	was, path := s.via.owner, s.via.path
+	s.via.at(node)
 	r, err := s.expr(unplaced(e), required)
-	s.via.owner = was
+	s.via.owner, s.via.path = was, path
 	if err != nil {
 		return Expr{}, err
 	}
-	return placed(r, node), nil
+	return handed(r, node), nil
+}
+
+// handed shows that an operand is handed to a node as a whole. Written at the
+// operands of optional, the node would be the site of their verifiers.
+func handed(r Expr, node string) Expr {
+	if r.Head == Optional {
+		r = Expr{Head: Lead, Args: []Expr{r}, Pos: r.Pos}
+	}
+	return placed(r, node)
 }
 
 // pruned leaves out what cannot be dispatched: missing components and leaves

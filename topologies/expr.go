@@ -19,6 +19,7 @@
 package topologies
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -59,6 +60,12 @@ func (e Expr) String() string {
 	var b strings.Builder
 	e.write(&b)
 	return b.String()
+}
+
+// AsSubmitted reports whether no label stands in the expression: then nothing
+// has to be there but what was submitted, and what was left out is not missed.
+func (e Expr) AsSubmitted() bool {
+	return e.Head != Label && !slices.ContainsFunc(e.Args, func(a Expr) bool { return !a.AsSubmitted() })
 }
 
 func (e Expr) write(b *strings.Builder) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
 )
@@ -40,6 +41,9 @@ const (
 	ProblemUnnamed      = "unnamed-component" // nobody names it, so it caps
 	ProblemNoVerifier   = "no-verifier"       // nobody can appraise it, or only some of a quorum
 	ProblemUnknownNode  = "unknown-node"      // no peer of this node
+	ProblemLoop         = "loop"              // a relay would pass a node twice, and is refused there
+	ProblemHops         = "hops"              // a relay would pass more nodes than an envelope may
+	ProblemNoSealKey    = "no-seal-key"       // a peer that evidence cannot be sealed to
 )
 
 // Problem is one thing that is wrong with an expression. Offset counts bytes
@@ -61,13 +65,15 @@ type LintInput struct {
 	// Submitted says that Components are those of an evidence tree, so that
 	// labels can be compared with it.
 	Submitted bool
-	// Peers are the names of the nodes that this one knows.
-	Peers []string
+	// Peers are the names of the nodes that this one knows, NoSeal those among
+	// them that get no evidence because there is no key to seal it to.
+	Peers, NoSeal []string
 }
 
 // Lint returns every problem of an expression in the order of their positions,
 // nil if there is none, and at most MaxProblems. It has an error if and only if
-// Parse or New refuse the expression, or Submitted components do not fit it;
+// Parse or New refuse the expression, other nodes would refuse what is handed on,
+// or Submitted components do not fit it;
 // behind an error in the syntax it goes on with the rest of the text. Without
 // Submitted it also calls two patterns an error of which one names everything
 // that the other does.
@@ -78,6 +84,11 @@ func Lint(text string, in LintInput) []Problem {
 	if !whole {
 		e = l.recover(err)
 	}
+	return l.check(e, in, whole)
+}
+
+// check holds the expression against everything else, and sorts what was found.
+func (l *linter) check(e Expr, in LintInput, whole bool) []Problem {
 	if in.Route == nil {
 		in.Route = func(string, string) []verifiers.Candidate { return []verifiers.Candidate{{Site: "any"}} }
 	}
@@ -86,6 +97,21 @@ func Lint(text string, in LintInput) []Problem {
 		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Code, b.Code))
 	})
 	return l.found
+}
+
+// LintYAML is Lint for the YAML form. What cannot be read ends at the first error.
+func LintYAML(raw []byte, in LintInput) []Problem {
+	e, err := ParseYAML(raw)
+	var at *YAMLError
+	switch {
+	case err == nil:
+	case errors.As(err, &at):
+		return []Problem{{SeverityError, codeOf(at.Err.Detail), at.Err.Pos, at.Line, at.Column, at.Err.Detail}}
+	default:
+		return []Problem{{SeverityError, ProblemSyntax, 0, 1, 1, err.Error()}}
+	}
+	l := &linter{parser: parser{text: string(raw)}}
+	return l.check(e, in, true)
 }
 
 // linter is a parser that goes on behind an error.
@@ -112,6 +138,15 @@ func place(text string, pos int) (line, column int) {
 	before := text[:min(pos, len(text))]
 	start := strings.LastIndexByte(before, '\n') + 1
 	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[start:]) + 1
+}
+
+// where is a place in words.
+func (l *linter) where(pos int) string {
+	line, column := place(l.text, pos)
+	if strings.Contains(l.text, "\n") {
+		return fmt.Sprintf("line %d, column %d", line, column)
+	}
+	return fmt.Sprintf("column %d", column)
 }
 
 // meaning holds the expression against plan, evidence and nodes. whole means
@@ -164,15 +199,15 @@ func (l *linter) repeated(e Expr, list []term, submitted bool) (Expr, bool) {
 			continue
 		}
 		first := list[j]
-		_, column := place(l.text, first.pos)
+		there := l.where(first.pos)
 		switch {
 		case first.pattern == t.pattern, Match(first.pattern, t.pattern), Match(t.pattern, first.pattern):
-			l.add(SeverityError, ProblemTwice, t.pos, "%s is already named as %s in column %d", t.pattern, first.pattern, column)
+			l.add(SeverityError, ProblemTwice, t.pos, "%s is already named as %s in %s", t.pattern, first.pattern, there)
 			if usable {
 				e, usable = without(e, t.pos)
 			}
 		default:
-			l.add(SeverityWarning, ProblemOverlap, t.pos, "%s may name a component that %s in column %d names", t.pattern, first.pattern, column)
+			l.add(SeverityWarning, ProblemOverlap, t.pos, "%s may name a component that %s in %s names", t.pattern, first.pattern, there)
 		}
 	}
 	return e, usable
@@ -219,6 +254,10 @@ func (l *linter) planned(e Expr, list []term, in LintInput) {
 		p, err := New(e, in.Input)
 		if err == nil {
 			l.steps(p, list)
+			if len(in.Components) == 0 {
+				p = standIn(e, p, list, in)
+			}
+			l.relays(p, list, in.Self)
 			return
 		}
 		var pe *ParseError
@@ -247,10 +286,7 @@ func (l *linter) steps(p *Plan, list []term) {
 		if st.Kind != Appraise {
 			continue
 		}
-		pos := 0
-		if i := slices.IndexFunc(list, func(t term) bool { return Match(t.pattern, string(st.Label)) }); i >= 0 {
-			pos = list[i].pos
-		}
+		pos := named(list, st)
 		if r := st.Reason; r != nil {
 			if r.Code != verdict.ReasonMissingComponent && r.Code != verdict.ReasonUnexpected {
 				l.add(SeverityError, ProblemNoVerifier, pos, "%s: %s: %s", st.Label, r.Code, r.Detail)
@@ -275,10 +311,50 @@ func (l *linter) steps(p *Plan, list []term) {
 	}
 }
 
+// standIn is the plan with a component for every term: without evidence there
+// are none, and so no way that one would take.
+func standIn(e Expr, p *Plan, list []term, in LintInput) *Plan {
+	for _, t := range list {
+		label := evidence.Path(strings.ReplaceAll(t.pattern, "*", "0"))
+		in.Components = append(in.Components, Component{Label: label, Leaf: label, Scheme: "any"})
+	}
+	in.Route = func(string, string) []verifiers.Candidate { return []verifiers.Candidate{{Site: "any"}} }
+	if full, err := New(e, in.Input); err == nil {
+		return full
+	}
+	return p
+}
+
+// named is the position of the term that names the component of a step.
+func named(list []term, st Step) int {
+	if i := slices.IndexFunc(list, func(t term) bool { return Match(t.pattern, string(st.Label)) }); i >= 0 {
+		return list[i].pos
+	}
+	return 0
+}
+
+// relays reports what is handed on in a way that is refused, decision D-43.
+func (l *linter) relays(p *Plan, list []term, self string) {
+	for _, st := range p.Steps {
+		for i, node := range st.Path {
+			if node == self && self != "" || slices.Contains(st.Path[:i], node) {
+				l.add(SeverityError, ProblemLoop, named(list, st), "%s comes back to %s on its way: %s", st.Label, node, strings.Join(st.Path, " > "))
+				break
+			}
+		}
+		if most := MaxPathNodes - 2; len(st.Path) > most { // without the entry, and without a site
+			l.add(SeverityError, ProblemHops, named(list, st), "%s passes %d nodes on its way, more than %d", st.Label, len(st.Path), most)
+		}
+	}
+}
+
 // nodes warns of places that this node knows nothing about.
 func (l *linter) nodes(e Expr, in LintInput) {
 	if e.Node != "" && e.Node != in.Self && !slices.Contains(in.Peers, e.Node) {
 		l.add(SeverityWarning, ProblemUnknownNode, e.Pos, "%s is not among the peers of this node: nothing is handed on to it, and as the site of a verifier it counts as one of our own", e.Node)
+	}
+	if slices.Contains(in.NoSeal, e.Node) {
+		l.add(SeverityWarning, ProblemNoSealKey, e.Pos, "%s has no key to seal to: no evidence is handed on to it", e.Node)
 	}
 	for _, a := range e.Args {
 		l.nodes(a, in)

@@ -193,3 +193,63 @@ func FuzzLint(f *testing.F) {
 		}
 	})
 }
+
+// Relays that other nodes would refuse are found before they are sent.
+func TestLintRelays(t *testing.T) {
+	var parts []Component
+	chain, labels := []string{}, "abcdefghi"
+	for i, c := range labels {
+		parts = append(parts, component(string(c), 32))
+		chain = append(chain, fmt.Sprintf("%c@n%d", c, i+1))
+	}
+	var peers []string
+	for i := range 9 {
+		peers = append(peers, fmt.Sprintf("n%d", i+1))
+	}
+	for text, want := range map[string]string{
+		"lead(a, lead(b, lead(c)@me)@n1)":                "loop@21",
+		"lead(a, lead(b, lead(c, lead(d)@n1)@n2)@n1)":    "loop@29",
+		"lead(a, lead(b, lead(c)@n1)@n1)":                "", // the node itself
+		"lead(a, lead(b, cascade(c@n2, d@me))@n1)":       "cycle@30",
+		"lead(a, cascade(b@n1, c@n2), lead(d, e@me))":    "",
+		"lead(lead(a)@n1, lead(b)@n1)":                   "",
+		"cascade(" + strings.Join(chain[:7], ", ") + ")": "",
+		"cascade(" + strings.Join(chain[:8], ", ") + ")": "hops@50",
+		"lead(a, lead(b)@n3)":                            "no-seal-key@8?",
+	} {
+		in := LintInput{Peers: peers, Input: Input{Components: parts, Self: "me", Route: anywhere}}
+		if strings.Contains(text, "n3)") {
+			in.NoSeal = []string{"n3"}
+		}
+		for range 2 { // with components, and without
+			if got := found(Lint(text, in)); got != want {
+				t.Errorf("%s:\n got %s\nwant %s", text, got, want)
+			}
+			in.Components = nil
+		}
+	}
+}
+
+// The YAML form has the same findings, at the places in its own text.
+func TestLintYAML(t *testing.T) {
+	parts := []Component{component("cpu", 64), component("gpu/0", 32)}
+	for _, c := range []struct{ text, want string }{
+		{"lead: [cpu, gpu/*]", ""},
+		{"lead:\n- cpu\n- cpu\n- gpu\n", "owned-twice 3:3"},
+		{"lead:\n- cpu\n- lead: [gpu]\n  at: far\n- nic\n", "unknown-node 3:3, unknown-label 5:3"},
+		{"cascade:\n- cpu@x\n- gpu@y\n- nic@x\n", "cycle 4:3, unknown-label 4:3"},
+		{"lead: [cpu]\n", "unnamed-component 1:1"},
+		{"lead:\n  - parallel: {quorum: 3, of: [cpu@x, cpu@y]}\n", "quorum 2:24"},
+		{"lead: [cpu]\nfoo: bar\n", "syntax 2:1"},
+		{"lead: [cpu\n", "syntax 1:1"},
+		{"", "syntax 1:1"},
+	} {
+		var got []string
+		for _, p := range LintYAML([]byte(c.text), LintInput{Submitted: true, Peers: []string{"x", "y"}, Input: Input{Components: parts, Route: anywhere}}) {
+			got = append(got, fmt.Sprintf("%s %d:%d", p.Code, p.Line, p.Column))
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%q:\n got %s\nwant %s", c.text, strings.Join(got, ", "), c.want)
+		}
+	}
+}

@@ -15,14 +15,18 @@ func (l *linter) note(err error) {
 	if !errors.As(err, &pe) || slices.ContainsFunc(l.found, func(p Problem) bool { return p.Offset == pe.Pos }) {
 		return
 	}
-	code := ProblemSyntax
+	l.add(SeverityError, codeOf(pe.Detail), pe.Pos, "%s", pe.Detail)
+}
+
+// codeOf is the code of what a parser says.
+func codeOf(detail string) string {
 	switch {
-	case strings.HasPrefix(pe.Detail, "quorum"), strings.HasPrefix(pe.Detail, `"quorum"`):
-		code = ProblemQuorum
-	case strings.HasPrefix(pe.Detail, "nested"), strings.HasPrefix(pe.Detail, "more than"):
-		code = ProblemNesting
+	case strings.HasPrefix(detail, "quorum"), strings.HasPrefix(detail, `"quorum"`):
+		return ProblemQuorum
+	case strings.HasPrefix(detail, "nested"), strings.HasPrefix(detail, "more than"):
+		return ProblemNesting
 	}
-	l.add(SeverityError, code, pe.Pos, "%s", pe.Detail)
+	return ProblemSyntax
 }
 
 // recover reads a text that Parse refuses and returns what is usable of it.

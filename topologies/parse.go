@@ -177,11 +177,16 @@ func (p *parser) word() (s string, quoted bool, err error) {
 var nodeName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
 func (p *parser) label(path string, start int) (Expr, error) {
-	if path == "" || strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.Contains(path, "//") {
+	if !isPath(path) {
 		return Expr{}, p.fail(start, "%q is not a label path", path)
 	}
 	e := Expr{Head: Label, Pattern: path, Pos: start}
 	return p.placed(e)
+}
+
+// isPath: labels with one slash between them, none of them empty.
+func isPath(s string) bool {
+	return s != "" && !strings.HasPrefix(s, "/") && !strings.HasSuffix(s, "/") && !strings.Contains(s, "//")
 }
 
 // placed reads "@node" behind an expression, if it is there.

@@ -64,6 +64,10 @@ type Input struct {
 	Preset map[evidence.Path]Challenge
 	// Route gives the candidates for a scheme at a node ("" = anywhere).
 	Route func(scheme, node string) []verifiers.Candidate
+	// Paths is the policy of allowed paths, nil for any. Passed are the names of
+	// the nodes that the evidence has passed, the entry first and this one last.
+	Paths  *Paths
+	Passed []string
 }
 
 // Challenge is what a component must have answered, and the rule behind it.
@@ -106,6 +110,8 @@ type Step struct {
 	// node that answers for it, or the site of the verifier; "" for anywhere.
 	Relay int
 	Node  string
+	// Path are the nodes that a relay goes through, the one that answers last.
+	Path []string
 	// Site is where the node of a relay has to ask, "" where that is its own
 	// business: results are then those of the verifiers there.
 	Site   string
@@ -142,6 +148,7 @@ func New(e Expr, in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.deviations()
 	s.leftovers()
 	slices.SortFunc(s.steps, func(a, b Step) int { return strings.Compare(string(a.Label), string(b.Label)) })
 	for i := 1; i < len(s.steps); i++ {
@@ -220,7 +227,7 @@ func (s *scope) elsewhere(e Expr, required bool) (Expr, error) {
 	if err != nil {
 		return Expr{}, err
 	}
-	return placed(r, node), nil
+	return handed(r, node), nil
 }
 
 // args plans every operand and returns them resolved.
@@ -259,7 +266,7 @@ func (s *scope) label(e Expr, required bool) (Expr, error) {
 		return group, nil
 	}
 	s.steps = append(s.steps, Step{
-		Kind: Appraise, Label: evidence.Path(e.Pattern), Required: required,
+		Kind: Appraise, Label: evidence.Path(e.Pattern), Required: required && !s.isOptional(evidence.Path(e.Pattern)),
 		Reason: &verdict.Reason{Code: verdict.ReasonMissingComponent, Detail: "nothing was submitted under " + e.Pattern},
 	})
 	return e, nil
@@ -275,6 +282,7 @@ func (s *scope) own(c Component, e Expr, required bool) {
 	s.nonce(&st, c)
 	if s.via != nil {
 		st.Relay, st.Node, st.Site = s.via.relay+1, s.via.owner, e.Node
+		st.Path = slices.Clone(s.via.path)
 	} else if st.Reason == nil {
 		st.Candidates = s.in.Route(c.Scheme, e.Node)
 		if len(st.Candidates) == 0 {
