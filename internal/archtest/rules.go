@@ -39,7 +39,7 @@ var importTable = []importRow{
 	{place: "verdict/...", may: []string{"evidence/...", "trust", "internal/limits"}},
 	{place: "endorsements/...", may: []string{"internal/limits"}},
 	{place: "corim/...", may: []string{"trust", "internal/limits"}},
-	{place: "audit/...", may: []string{"verdict", "internal/limits"}},
+	{place: "audit/...", may: []string{"audit", "verdict", "trust", "internal/limits"}},
 	{place: "policy/...", may: []string{"verdict", "internal/limits"}},
 	{place: "binding/...", may: []string{"evidence/...", "verdict", "internal/limits"}, inTests: []string{"trust"}},
 
@@ -149,7 +149,7 @@ var bareNet = []string{"net/http", "net/netip", "net/url", "net/mail", "net/text
 var core = []string{
 	"evidence/...", "verdict/...", "trust/...", "verifiers/...", "topologies/...",
 	"binding/...", "corim/...", "endorsements/...", "policy/...",
-	"relay",
+	"relay", "audit",
 }
 
 // impure lists, by import path, the identifiers that read the clock or the
