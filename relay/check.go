@@ -15,6 +15,7 @@ import (
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
+	"github.com/assize/assize/verdict"
 )
 
 // Bounds in bytes.
@@ -254,5 +255,23 @@ func (a Answer) check() *Error {
 			return fail(CheckFailures, "failure of %.100q: %.64q is no code for it, or the text is longer than %d bytes", string(f.Label), f.Code, maxDetail)
 		}
 	}
+	if err := a.checkReceipts(); err != nil {
+		return err
+	}
 	return checkPartials(a.Partials)
+}
+
+func (a Answer) checkReceipts() *Error {
+	if len(a.Receipts) > verdict.MaxReceipts {
+		return fail(CheckReceipts, "%d receipts, at most %d", len(a.Receipts), verdict.MaxReceipts)
+	}
+	seen := make(map[string]bool, len(a.Receipts))
+	for _, one := range a.Receipts {
+		token := string(one.Token())
+		if token == "" || seen[token] || one.Session != a.Session {
+			return fail(CheckReceipts, "a receipt is not signed, is there twice, or is of another session")
+		}
+		seen[token] = true
+	}
+	return nil
 }

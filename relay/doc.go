@@ -64,6 +64,8 @@
 //
 // # What is not checked
 //
+// The signatures of receipts: the caller knows the nodes (verdict.Receipt.Verify).
+//
 // The signatures of partial results: the caller passes each to
 // verdict.VerifyPartial with the anchors of the node that owns the label. The
 // expression: the caller parses and plans it. Whether the evidence of a

@@ -132,6 +132,10 @@ type Answer struct {
 	Partials []Partial
 	// Failures are why the other ones are missing.
 	Failures []Failure
+	// Receipts are those of the node that answers and of the nodes behind it
+	// (verdict.Receipt), at most verdict.MaxReceipts, all of this session. Their
+	// signatures are not checked here.
+	Receipts []verdict.Receipt
 }
 
 // NoVerdict reports whether a reason code can stand in a Failure: it says that
@@ -184,6 +188,9 @@ const (
 	CheckPartials = "partials"
 	// CheckFailures: a failure without a usable code or with too long a text.
 	CheckFailures = "failures"
+	// CheckReceipts: a receipt is not of its form, is there twice, or is of another
+	// session.
+	CheckReceipts = "receipts"
 	// CheckSubject: the answer is to another envelope.
 	CheckSubject = "subject"
 	// CheckEarlier: a partial result of an earlier hop was dropped, altered or

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
 )
 
 // Forms of times: issue and deadline to the millisecond, the verification time
@@ -85,6 +86,7 @@ type answerJSON struct {
 	Issued   string        `json:"issued"`
 	Partials []string      `json:"partials"`
 	Failures []failureJSON `json:"failures"`
+	Receipts []string      `json:"receipts,omitempty"`
 }
 
 var b64 = base64.RawURLEncoding.Strict()
@@ -137,6 +139,9 @@ func (a Answer) statement() ([]byte, error) {
 	}
 	for _, f := range a.Failures {
 		out.Failures = append(out.Failures, failureJSON{Label: string(f.Label), Code: f.Code, Detail: f.Detail})
+	}
+	for _, one := range a.Receipts {
+		out.Receipts = append(out.Receipts, string(one.Token()))
 	}
 	return marshal(out)
 }
@@ -302,6 +307,16 @@ func readAnswer(raw []byte, m *message) (*Answer, *Error) {
 	}
 	for _, f := range in.Failures {
 		a.Failures = append(a.Failures, Failure{Label: evidence.Path(f.Label), Code: f.Code, Detail: f.Detail})
+	}
+	if len(in.Receipts) > verdict.MaxReceipts {
+		return nil, fail(CheckReceipts, "%d receipts, at most %d", len(in.Receipts), verdict.MaxReceipts)
+	}
+	for _, token := range in.Receipts {
+		one, err := verdict.ParseReceipt([]byte(token))
+		if err != nil {
+			return nil, fail(CheckReceipts, "%v", err)
+		}
+		a.Receipts = append(a.Receipts, one)
 	}
 	a.Partials = m.partials(in.Partials)
 	if err := m.done(); err != nil {

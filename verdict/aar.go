@@ -34,6 +34,7 @@ type compositeClaims struct {
 	Plan             string                        `json:"assize.plan-sha256,omitempty"`
 	Composite        string                        `json:"assize.composite-sha256,omitempty"`
 	Session          string                        `json:"assize.session,omitempty"`
+	Node             string                        `json:"assize.node,omitempty"`
 	VerificationTime string                        `json:"assize.verification-time,omitempty"`
 	Leaves           map[evidence.Path]string      `json:"assize.leaves-sha384,omitempty"`
 	LeadSigner       string                        `json:"assize.lead-signer,omitempty"`
@@ -53,6 +54,9 @@ type componentStatement struct {
 	DurationUS int64    `json:"duration_us"`
 	Quorum     int      `json:"quorum,omitempty"`
 	Asked      int      `json:"asked,omitempty"`
+	Path       []Hop    `json:"path,omitempty"`
+	Site       string   `json:"site,omitempty"`
+	Sites      []string `json:"sites,omitempty"`
 }
 
 // absentClaims are the policy claims of a component without partial result.
@@ -110,12 +114,21 @@ func (r *Result) check() error {
 	if err := checkNonce(r.Nonce); err != nil {
 		return err
 	}
+	if r.Node != "" && !nodeName.MatchString(r.Node) {
+		return fmt.Errorf("%.40q is no name of a node", r.Node)
+	}
+	if len(r.Receipts) > MaxReceipts || slices.ContainsFunc(r.Receipts, func(one Receipt) bool { return len(one.token) == 0 }) {
+		return errors.New("too many receipts, or one that is not signed")
+	}
 	slices.SortFunc(r.Components, func(a, b Component) int { return cmp.Compare(a.Label, b.Label) })
 	for i, c := range r.Components {
 		if i > 0 && c.Label == r.Components[i-1].Label {
 			return fmt.Errorf("two components %q", c.Label)
 		}
 		if err := c.check(); err != nil {
+			return fmt.Errorf("component %q: %w", c.Label, err)
+		}
+		if err := c.checkPlace(r); err != nil {
 			return fmt.Errorf("component %q: %w", c.Label, err)
 		}
 		for _, p := range c.Partials() {
@@ -213,7 +226,7 @@ func (r *Result) claims(lifetime time.Duration) ([]byte, error) {
 		Reasons: append([]Reason{}, r.Outcome.Reasons...), Bindings: append([]Binding{}, r.Bindings...),
 		Caps: append([]Cap{}, r.Caps...), Components: make(map[string]componentStatement, len(r.Components)),
 		Topology: r.Topology, Plan: hexDigest(r.PlanDigest), Composite: hexDigest(r.Composite),
-		Session: r.Session, VerificationTime: formatTime(r.VerificationTime),
+		Session: r.Session, Node: r.Node, VerificationTime: formatTime(r.VerificationTime),
 	}
 	for _, c := range r.Components {
 		statement.Components[string(c.Label)] = c.statement()
@@ -270,7 +283,7 @@ func (r *Result) join(head, composite []byte) ([]byte, error) {
 	if open == "," {
 		out = append(out, '}')
 	}
-	return append(r.appendWitnesses(out), '}'), nil
+	return append(r.appendReceipts(r.appendWitnesses(out)), '}'), nil
 }
 
 // appendWitnesses writes the results of further redundant verifiers.
@@ -303,6 +316,9 @@ func (r *Result) size(head, composite []byte) int {
 		for _, p := range c.Others {
 			n += len(p.token) + 3
 		}
+	}
+	for _, one := range r.Receipts {
+		n += len(one.token) + 32
 	}
 	return n
 }
@@ -341,6 +357,7 @@ func (c Component) statement() componentStatement {
 		Required: c.Required, Scheme: c.Scheme, MediaType: c.MediaType, Class: c.Class, Request: c.Request,
 		Nonce: encodeNonce(c.Nonce), NonceRule: c.NonceRule, Evidence: hex.EncodeToString(c.Evidence[:]),
 		Reasons: c.Reasons, DurationUS: c.Duration.Microseconds(), Quorum: c.Quorum, Asked: c.Asked,
+		Path: c.Path, Site: c.Site, Sites: c.Sites,
 	}
 }
 

@@ -139,7 +139,7 @@ func (c *Component) readStatement(m object) error {
 		to   *string
 	}{
 		{"scheme", &c.Scheme}, {"media_type", &c.MediaType}, {"class", &c.Class},
-		{"request", &c.Request}, {"nonce", &nonce}, {"nonce_rule", &c.NonceRule},
+		{"request", &c.Request}, {"nonce", &nonce}, {"nonce_rule", &c.NonceRule}, {"site", &c.Site},
 	} {
 		var err error
 		if *f.to, err = m.optionalText(f.name); err != nil {
@@ -154,6 +154,12 @@ func (c *Component) readStatement(m object) error {
 		return err
 	}
 	if c.Reasons, err = m.reasons("reasons"); err != nil {
+		return err
+	}
+	if c.Path, err = m.hops("path"); err != nil {
+		return err
+	}
+	if c.Sites, err = m.texts("sites"); err != nil {
 		return err
 	}
 	if c.Quorum, err = m.optionalCount("quorum"); err != nil {

@@ -90,6 +90,7 @@ type aggregate struct {
 	partials object
 	// witnesses are the results of further redundant verifiers.
 	witnesses object
+	receipts  []Receipt
 	verified  time.Time // as of when the evidence was judged, zero: its own time
 }
 
@@ -123,7 +124,10 @@ func (v *aggregate) open() (object, error) {
 	if v.partials, err = v.head.claims.optionalObject(claimPartials); err != nil {
 		return nil, err
 	}
-	v.witnesses, err = v.head.claims.optionalObject(claimWitnesses)
+	if v.witnesses, err = v.head.claims.optionalObject(claimWitnesses); err != nil {
+		return nil, err
+	}
+	v.receipts, err = v.head.claims.receipts()
 	return composite, err
 }
 
@@ -158,6 +162,10 @@ func (v *aggregate) describe(r *Result, composite object) error {
 	if r.Session, err = v.policy.optionalText("assize.session"); err != nil {
 		return err
 	}
+	if r.Node, err = v.policy.optionalText("assize.node"); err != nil {
+		return err
+	}
+	r.Receipts = v.receipts
 	if r.PlanDigest, err = v.policy.optionalDigest("assize.plan-sha256"); err != nil {
 		return err
 	}

@@ -45,6 +45,15 @@ type Component struct {
 	// Others are the results of the other redundant verifiers about the same
 	// component, request, nonce and evidence; SetPartials sorts them.
 	Others []Partial
+	// Path are the nodes that the component was handed through, the lead first and
+	// the one that asked the verifiers last: each but the last led what came behind
+	// it. Nil where the lead itself asked them. Names and keys of nodes that the
+	// lead does not know are the word of the nodes in between.
+	Path []Hop
+	// Site is where the last node was told to ask: a site or a node. Empty where
+	// that was its own business. Sites are those of redundant verifiers instead.
+	Site  string
+	Sites []string
 	// Reasons are the lead's own. Each can only lower the tier, to
 	// ReasonCeiling of its code.
 	Reasons []Reason

@@ -18,6 +18,12 @@
 // judged one component, the worst of their PARs is there and the others are in
 // "ear.assize.witnesses" (SetPartials, decision D-26).
 //
+// An aggregate states through which nodes each component went (Component.Path). In
+// "ear.assize.receipts" it carries what these nodes have signed about that
+// (Receipt), so that whoever knows the nodes need not believe the lead. Results can
+// also travel without an aggregate around them (EncodeResults), for a relying party
+// that combines them itself.
+//
 // Order of tiers, from good to bad: affirming, warning, none, contraindicated
 // (decision D-16). Nothing in this package reads a clock or draws randomness,
 // except for the randomness inside an ECDSA signature.

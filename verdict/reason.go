@@ -53,6 +53,7 @@ const (
 	ReasonLateResult      = "late-result"
 	ReasonPathDeviation   = "path-deviation"
 	ReasonLoop            = "loop"
+	ReasonPeerNotAttested = "peer-not-attested"
 
 	// Aggregated results, as a relying party sees them.
 	ReasonBadAAR          = "bad-aar"
@@ -92,7 +93,7 @@ func ReasonCeiling(code string) Tier {
 	case ReasonNoVerifier, ReasonUnreachable, ReasonTimeout, ReasonBusy, ReasonRefused,
 		ReasonMalfunction, ReasonCancelled, ReasonBadPAR, ReasonBadPARSignature,
 		ReasonPARStale, ReasonPARNonce, ReasonPARSubject, ReasonLyingPAR,
-		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop, ReasonQuorumNotReached:
+		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop, ReasonQuorumNotReached, ReasonPeerNotAttested:
 		return TierNone
 	case ReasonNonceMismatch, ReasonDuplicateIdentity, ReasonBindingBroken, ReasonIdentityMismatch:
 		return TierContraindicated

@@ -52,6 +52,12 @@ type Result struct {
 	// evidence.CommitmentRule: digests of all leaves of the composite and the
 	// signer of the whole. Its Nonce is not used. Nil otherwise.
 	Commitment *evidence.Commitment
+	// Node is the name of the lead among other nodes, "" where it has none.
+	Node string
+	// Receipts are what the nodes on the paths of the components have signed about
+	// what they received; nil where nothing was handed on. VerifyResult reads them
+	// and leaves their signatures to those who know the nodes (Receipt.Verify).
+	Receipts []Receipt
 	// Components are in the order of their labels, each label once.
 	Components []Component
 	Caps       []Cap
@@ -77,6 +83,7 @@ type Document struct {
 	Session          string                       `json:"session,omitempty"`
 	Nonce            string                       `json:"nonce,omitempty"`
 	Composite        string                       `json:"composite_sha256,omitempty"`
+	Node             string                       `json:"node,omitempty"`
 	Verifier         *Signatory                   `json:"verifier,omitempty"`
 	Components       map[string]ComponentDocument `json:"components"`
 	Bindings         []Binding                    `json:"bindings"`
@@ -113,6 +120,10 @@ type ComponentDocument struct {
 	// Quorum is there where several verifiers were asked. Verifier, TrustVector,
 	// Claims and Freshness are then those of the worst answer.
 	Quorum *QuorumDocument `json:"quorum,omitempty"`
+	// Path, Site and Sites say by which way the component was appraised.
+	Path  []Hop    `json:"path,omitempty"`
+	Site  string   `json:"site,omitempty"`
+	Sites []string `json:"sites,omitempty"`
 }
 
 // Document renders the result. Times are RFC 3339 in UTC, the nonce is
@@ -123,7 +134,7 @@ func (r *Result) Document() Document {
 		Time:             formatTime(r.Time),
 		VerificationTime: formatTime(r.VerificationTime),
 		Topology:         r.Topology, Session: r.Session,
-		Nonce: encodeNonce(r.Nonce), Composite: hexDigest(r.Composite),
+		Nonce: encodeNonce(r.Nonce), Composite: hexDigest(r.Composite), Node: r.Node,
 		Components: make(map[string]ComponentDocument, len(r.Components)),
 		Bindings:   append([]Binding{}, r.Bindings...),
 	}
@@ -141,6 +152,7 @@ func (c Component) document() ComponentDocument {
 		Tier: c.Tier(), Scheme: c.Scheme, MediaType: c.MediaType, Class: c.Class, Required: c.Required,
 		TrustVector: map[string]Claim{}, Claims: map[string]any{}, Freshness: FreshnessNotEstablished,
 		Reasons: []Reason{}, DurationUS: c.Duration.Microseconds(), Quorum: c.quorumDocument(),
+		Path: c.Path, Site: c.Site, Sites: c.Sites,
 	}
 	if !c.Partial.IsZero() {
 		a := c.Partial.Appraisal()

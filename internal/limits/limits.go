@@ -60,3 +60,24 @@ const (
 	// ClockSkew is tolerated between two nodes.
 	ClockSkew = 60 * time.Second
 )
+
+const (
+	// CorimDocument is the largest CoRIM in bytes, signed or not.
+	CorimDocument = 16 << 20
+	// CorimDepth is how deep CBOR items of a CoRIM, or of one tag in it, nest.
+	CorimDepth = 24
+	// CorimTags is the number of tags (CoMID, CoSWID, CoTL …) of one CoRIM.
+	CorimTags = 1024
+	// CorimItems is the number of elements of one array or map of a CoRIM: so
+	// many triples of one kind one CoMID may have, and so many measurements one
+	// triple.
+	CorimItems = 1 << 17
+	// CorimText is the longest text of a CoRIM in bytes: a certification path
+	// in PEM is the longest that there is.
+	CorimText = 64 << 10
+	// CorimBytes is the longest byte string of a value in bytes.
+	CorimBytes = 1 << 20
+	// CorimRounds is how often endorsements may lead to further ones (phase 4 of
+	// draft-ietf-rats-corim) before the set is refused as running away.
+	CorimRounds = 64
+)
