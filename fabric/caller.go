@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
 )
@@ -27,6 +28,8 @@ type CallerOptions struct {
 	// Reconnect is how long an attempt whose connection broke waits for it to
 	// come back before it is repeated once; default one second.
 	Reconnect time.Duration
+	// Protection says which requests are signed and sealed; nil: none.
+	Protection *verifiers.Protection
 }
 
 // Caller sends components to verifiers. It is safe for concurrent use.
@@ -106,7 +109,11 @@ func (c *Caller) Appraise(ctx context.Context, call verifiers.Call) (verdict.Par
 }
 
 func (c *Caller) appraise(ctx context.Context, call verifiers.Call, deadline time.Time) (verdict.Partial, error) {
-	body, err := verifiers.EncodeRequest(call.Request)
+	keys, err := c.keys(&call)
+	if err != nil {
+		return verdict.Partial{}, err
+	}
+	body, mediaType, err := c.o.Protection.Encode(call, time.Until(deadline))
 	if err != nil {
 		return verdict.Partial{}, fmt.Errorf("fabric: %w", err)
 	}
@@ -126,10 +133,38 @@ func (c *Caller) appraise(ctx context.Context, call verifiers.Call, deadline tim
 	}
 	c.hedge.earn()
 	r := &race{
-		c: c, op: appraising(call.Request.Scheme), call: call, body: body, deadline: deadline,
-		base: requestHeaders(call.Request, sha256.Sum256(body)),
+		c: c, op: appraising(call.Request.Scheme), call: call, deadline: deadline, keys: keys,
+		plain: parcel{header: requestHeaders(call.Request, mediaType, sha256.Sum256(body)), body: body},
 		// One slot per attempt that can ever be made, so that none blocks.
 		results: make(chan outcome, len(call.Candidates)+1),
 	}
 	return r.run(ctx)
+}
+
+// keys are those to which requests to the candidates are sealed, in their
+// order, nil where they are not. Candidates to which nothing may be sent without
+// a key, and which have none, are left out; without any left the call fails.
+func (c *Caller) keys(call *verifiers.Call) ([]*trust.SealKey, error) {
+	if c.o.Protection == nil {
+		return nil, nil
+	}
+	var keys []*trust.SealKey
+	var candidates []verifiers.Candidate
+	var refused error
+	for _, cand := range call.Candidates {
+		key, sealed, err := c.o.Protection.SealKey(cand.Site)
+		if err != nil {
+			refused = err
+			continue
+		}
+		candidates = append(candidates, cand)
+		if keys = append(keys, nil); sealed {
+			keys[len(keys)-1] = &key
+		}
+	}
+	if len(candidates) == 0 && refused != nil {
+		return nil, refused
+	}
+	call.Candidates = candidates
+	return keys, nil
 }

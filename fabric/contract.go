@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
 )
 
 // Version is the version of the message contract, the second token of every
@@ -60,7 +61,11 @@ const (
 	HeaderAttempt = "Att-Attempt"
 	// HeaderDigest is the SHA-256 of the body, lower-case hexadecimal.
 	HeaderDigest = "Att-Digest"
-	// HeaderSeal is reserved for sealed bodies; this version refuses it.
+	// HeaderSeal says that the body is sealed (trust.SealKey.SealRequest): the id
+	// of the key, 43 characters of base64url. Att-Digest then is that of the
+	// sealed body, Content-Type that of the body inside, and the answer is sealed
+	// as well, unless it is an error. A key that the receiver does not have, and a
+	// body that does not open, are CodeUnauthorized.
 	HeaderSeal = "Att-Seal"
 	// HeaderRetryAfter, in an error answer, is a hint in milliseconds.
 	HeaderRetryAfter = "Att-Retry-After-Ms"
@@ -69,6 +74,10 @@ const (
 // ContentType is the media type of a request body: the CMW collection of
 // verifiers.EncodeRequest.
 const ContentType = "application/cmw+cbor"
+
+// SignedContentType is the media type of a request body that a node has signed
+// (verifiers.SignRequest).
+const SignedContentType = verifiers.SignedType
 
 // RelayType is the media type of a message to a node. The fabric does not look
 // into it; what is in it, and who signed it, is checked by who receives it.

@@ -66,6 +66,7 @@ type desk struct {
 	what    string // what is served, in errors
 	kid     string
 	room    capacity
+	seal    unsealer
 	log     *slog.Logger
 	svc     micro.Service
 	id      string

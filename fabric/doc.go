@@ -25,4 +25,6 @@
 //   - No request without a deadline, none that is replayed after a reconnect,
 //     none that waits for an answer which can no longer come.
 //   - Evidence and nonces appear in no subject, header, log line or span.
+//   - Bodies may be sealed to a node, and then so are its answers: whoever
+//     carries the messages sees who asks for which scheme, and when, and not what.
 package fabric

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,16 +33,21 @@ type requestHeader struct {
 	attempt string
 	digest  [sha256.Size]byte
 	sealed  bool
+	seal    string // id of the key that it is sealed to
+	// mediaType is that of the body, or of what is sealed in it.
+	mediaType string
 }
 
 // parseHeader reads the headers of an untrusted appraisal request.
-func parseHeader(h nats.Header) (requestHeader, error) { return parseHeaderFor(h, ContentType) }
+func parseHeader(h nats.Header) (requestHeader, error) {
+	return parseHeaderFor(h, ContentType, SignedContentType)
+}
 
 // parseHeaderFor reads the headers of an untrusted request with a body of one
-// media type. Every header that the contract knows occurs at most once;
+// of the media types. Every header that the contract knows occurs at most once;
 // Att-Request, Att-Scheme, Att-Digest and Content-Type exactly once. Errors
 // wrap errHeaders.
-func parseHeaderFor(h nats.Header, mediaType string) (requestHeader, error) {
+func parseHeaderFor(h nats.Header, mediaTypes ...string) (requestHeader, error) {
 	var out requestHeader
 	for _, k := range []string{
 		HeaderRequest, HeaderSession, HeaderScheme, HeaderContentType,
@@ -52,11 +58,12 @@ func parseHeaderFor(h nats.Header, mediaType string) (requestHeader, error) {
 		}
 	}
 	out.request, out.scheme, out.session = first(h, HeaderRequest), first(h, HeaderScheme), first(h, HeaderSession)
-	out.attempt, out.sealed = first(h, HeaderAttempt), len(h[HeaderSeal]) > 0
+	out.attempt, out.sealed, out.seal = first(h, HeaderAttempt), len(h[HeaderSeal]) > 0, first(h, HeaderSeal)
+	out.mediaType = first(h, HeaderContentType)
 	if !requestID.MatchString(out.request) || !slug.MatchString(out.scheme) || len(out.session) > 64 {
 		return out, errHeaders
 	}
-	if !validAttempt(out.attempt) || (!out.sealed && first(h, HeaderContentType) != mediaType) {
+	if !validAttempt(out.attempt) || !slices.Contains(mediaTypes, out.mediaType) {
 		return out, errHeaders
 	}
 	digest := first(h, HeaderDigest)
@@ -109,13 +116,13 @@ func (h requestHeader) covers(body []byte) bool {
 }
 
 // decodeBody checks a body against its headers and decodes it: digest, request
-// id, scheme and session must be the same in both. Errors wrap errHeaders or
-// come from verifiers.DecodeRequest; all of them mean a malformed request.
-func (h requestHeader) decodeBody(body []byte) (verifiers.Request, error) {
+// id, scheme and session must be the same in both. Errors wrap errHeaders, which
+// means a malformed request, or are the guard's.
+func (h requestHeader) decodeBody(g *verifiers.Guard, body []byte) (verifiers.Request, error) {
 	if !h.covers(body) {
 		return verifiers.Request{}, errHeaders
 	}
-	r, err := verifiers.DecodeRequest(body)
+	r, _, err := g.Open(body, h.mediaType == SignedContentType)
 	if err != nil {
 		return r, err
 	}
@@ -136,8 +143,8 @@ func baseHeaders(id, scheme, mediaType string, digest [sha256.Size]byte) nats.He
 }
 
 // requestHeaders renders the headers of an appraisal request.
-func requestHeaders(r verifiers.Request, digest [sha256.Size]byte) nats.Header {
-	h := baseHeaders(r.ID, r.Scheme, ContentType, digest)
+func requestHeaders(r verifiers.Request, mediaType string, digest [sha256.Size]byte) nats.Header {
+	h := baseHeaders(r.ID, r.Scheme, mediaType, digest)
 	if r.Session != "" {
 		h[HeaderSession] = []string{r.Session}
 	}

@@ -17,7 +17,7 @@ func TestHeadersRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := requestHeaders(r, digestOf(body))
+	h := requestHeaders(r, ContentType, digestOf(body))
 	h[HeaderTimeout], h[HeaderAttempt] = []string{"1500"}, []string{hedgeAttempt}
 	got, err := parseHeader(h)
 	if err != nil {
@@ -27,7 +27,7 @@ func TestHeadersRoundTrip(t *testing.T) {
 		got.attempt != "h" || got.digest != digestOf(body) || got.sealed {
 		t.Errorf("%+v", got)
 	}
-	if _, err := got.decodeBody(body); err != nil {
+	if _, err := got.decodeBody(nil, body); err != nil {
 		t.Error(err)
 	}
 }
@@ -58,7 +58,7 @@ func FuzzHeaders(f *testing.F) {
 	r := newRequest(10)
 	body, _ := verifiers.EncodeRequest(r)
 	var seed strings.Builder
-	for k, v := range requestHeaders(r, digestOf(body)) {
+	for k, v := range requestHeaders(r, ContentType, digestOf(body)) {
 		seed.WriteString(k + ": " + v[0] + "\n")
 	}
 	f.Add(seed.String(), body)
@@ -80,7 +80,7 @@ func FuzzHeaders(f *testing.F) {
 		if len(got.request) != 32 || got.scheme == "" || got.timeout < 0 || got.timeout > maxTimeout || len(h[HeaderDigest]) != 1 {
 			t.Fatalf("accepted %+v", got)
 		}
-		if req, err := got.decodeBody(body); err == nil && (req.ID != got.request || req.Scheme != got.scheme || digestOf(body) != got.digest) {
+		if req, err := got.decodeBody(nil, body); err == nil && (req.ID != got.request || req.Scheme != got.scheme || digestOf(body) != got.digest) {
 			t.Fatal("a body was accepted under foreign headers")
 		}
 	})

@@ -4,12 +4,13 @@ package fabric
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
+	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
-	"github.com/nats-io/nats.go"
 )
 
 // hedgeAttempt is the value of Att-Attempt for a hedge.
@@ -27,8 +28,9 @@ type race struct {
 	c        *Caller
 	op       operation
 	call     verifiers.Call
-	body     []byte
-	base     nats.Header
+	plain    parcel
+	keys     []*trust.SealKey // by candidate, nil where the request is not sealed
+	sealed   map[int]parcel   // what was sealed already, by candidate
 	deadline time.Time
 	results  chan outcome
 
@@ -177,13 +179,52 @@ func (r *race) start(ctx context.Context, candidate int, attempt string, delay t
 	if attempt == "" {
 		attempt = strconv.Itoa(min(r.asked, 255))
 	}
+	p, err := r.parcel(candidate)
+	if err != nil {
+		r.results <- r.unsent(candidate, err)
+		return
+	}
 	go func() {
 		if sleep(ctx, delay) != nil {
 			r.results <- outcome{candidate: candidate, reason: verdict.ReasonTimeout, detail: "no time left for a retry"}
 			return
 		}
-		r.results <- r.attempt(ctx, candidate, attempt)
+		r.results <- r.attempt(ctx, candidate, attempt, p)
 	}()
+}
+
+// parcel is the request as one candidate gets it, the same for every attempt.
+func (r *race) parcel(candidate int) (parcel, error) {
+	if r.keys == nil || r.keys[candidate] == nil {
+		return r.plain, nil
+	}
+	if p, ok := r.sealed[candidate]; ok {
+		return p, nil
+	}
+	p, err := r.plain.sealed(*r.keys[candidate], r.call.Candidates[candidate].Site)
+	if err != nil {
+		return p, err
+	}
+	if err := r.c.bus.fits(p.body); err != nil {
+		return p, err
+	}
+	if r.sealed == nil {
+		r.sealed = map[int]parcel{}
+	}
+	r.sealed[candidate] = p
+	return p, nil
+}
+
+// unsent is the outcome of a request that could not be made ready.
+func (r *race) unsent(candidate int, err error) outcome {
+	o := outcome{candidate: candidate, reason: verdict.ReasonMalfunction, detail: "the request cannot be sealed"}
+	var f *verifiers.Failure
+	if errors.As(err, &f) {
+		o.reason, o.detail = f.Reason, f.Detail
+	} else {
+		r.c.log.Error("request cannot be sealed", "request", r.call.Request.ID, "error", err)
+	}
+	return o
 }
 
 // sleep waits for d or until the context ends.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
-	"github.com/nats-io/nats.go"
 )
 
 // RelayCallerOptions configure the sender's side.
@@ -22,12 +21,15 @@ type RelayCallerOptions struct {
 	// come back before it is sent once more; zero means one second, a negative
 	// duration that it fails at once.
 	Reconnect time.Duration
+	// Protection says which messages are sealed; nil: none.
+	Protection *verifiers.Protection
 }
 
 // RelayCaller hands messages to named nodes. It is safe for concurrent use.
 type RelayCaller struct {
-	bus       *Bus
-	reconnect time.Duration
+	bus        *Bus
+	reconnect  time.Duration
+	protection *verifiers.Protection
 }
 
 // RelayCaller returns the sender's side of the bus.
@@ -35,7 +37,7 @@ func (b *Bus) RelayCaller(o RelayCallerOptions) *RelayCaller {
 	if o.Reconnect == 0 {
 		o.Reconnect = time.Second
 	}
-	return &RelayCaller{bus: b, reconnect: o.Reconnect}
+	return &RelayCaller{bus: b, reconnect: o.Reconnect, protection: o.Protection}
 }
 
 // Relay hands one message to one node and returns its answer. Both are opaque
@@ -52,7 +54,8 @@ func (b *Bus) RelayCaller(o RelayCallerOptions) *RelayCaller {
 //
 // Every error but ErrNoDeadline and a malformed call (node, id, empty message)
 // is a *verifiers.Failure. Its reason is one of evidence-too-large,
-// unreachable, timeout, busy, refused, malfunction and cancelled.
+// unreachable, timeout, busy, refused, malfunction and cancelled, or bad-par for
+// an answer to a sealed message that is not sealed to it.
 func (c *RelayCaller) Relay(ctx context.Context, node string, id string, message []byte) ([]byte, error) {
 	deadline, ok := ctx.Deadline()
 	switch {
@@ -67,11 +70,10 @@ func (c *RelayCaller) Relay(ctx context.Context, node string, id string, message
 	}
 	started := time.Now()
 	r := &relay{
-		bus: c.bus, op: relaying(node), node: node, id: id, message: message, deadline: deadline,
-		base:     baseHeaders(id, relayScheme, RelayType, sha256.Sum256(message)),
+		bus: c.bus, op: relaying(node), node: node, id: id, deadline: deadline,
 		patience: patience{grace: deadline, tries: 1, reconnect: c.reconnect, broken: c.reconnect < 0},
 	}
-	answer, err := r.run(ctx)
+	answer, err := r.ask(ctx, c.protection, message)
 	c.bus.recordAsked(ctx, r.op, started, err, "")
 	return answer, err
 }
@@ -81,16 +83,33 @@ type relay struct {
 	bus      *Bus
 	op       operation
 	node, id string
-	message  []byte
+	parcel   parcel
 	deadline time.Time
-	base     nats.Header
 	patience patience // for the whole relay, not for one attempt
 }
 
-func (r *relay) run(ctx context.Context) ([]byte, error) {
-	if err := r.bus.fits(r.message); err != nil {
+// ask makes the parcel, the same for every attempt, and sends it.
+func (r *relay) ask(ctx context.Context, p *verifiers.Protection, message []byte) ([]byte, error) {
+	if err := r.bus.fits(message); err != nil {
 		return nil, err
 	}
+	key, sealed, err := p.SealKey(r.node)
+	if err != nil {
+		return nil, err
+	}
+	r.parcel = parcel{header: baseHeaders(r.id, relayScheme, RelayType, sha256.Sum256(message)), body: message}
+	if sealed {
+		if r.parcel, err = r.parcel.sealed(key, r.node); err != nil {
+			return nil, err
+		}
+		if err := r.bus.fits(r.parcel.body); err != nil {
+			return nil, err
+		}
+	}
+	return r.run(ctx)
+}
+
+func (r *relay) run(ctx context.Context) ([]byte, error) {
 	answer, o := r.attempt(ctx, 1)
 	if (o.code == CodeBusy || o.code == CodeThrottled) && !r.patience.used {
 		if wait, ok := o.retryAfter(r.deadline); ok && sleep(ctx, wait) == nil {
@@ -110,13 +129,23 @@ func (r *relay) run(ctx context.Context) ([]byte, error) {
 	return nil, &verifiers.Failure{Reason: o.reason, Detail: o.detail}
 }
 
+// open reads an answer, which is sealed if the message was.
+func (r *relay) open(data []byte) ([]byte, outcome) {
+	answer, err := r.parcel.answer(data)
+	if err != nil {
+		r.bus.log.Error("answer does not open", "to", r.node, "request", r.id, "security", true)
+		return nil, outcome{reason: verdict.ReasonBadPAR, detail: "the answer is not sealed to the message"}
+	}
+	return answer, outcome{won: true}
+}
+
 // attempt asks the node and reads its answer.
 func (r *relay) attempt(ctx context.Context, n int) (answer []byte, o outcome) {
-	h, number := maps.Clone(r.base), strconv.Itoa(n)
+	h, number := maps.Clone(r.parcel.header), strconv.Itoa(n)
 	h[HeaderAttempt] = []string{number}
-	ctx, span := r.bus.telemetry.clientSpan(ctx, h, r.op, r.node, number, len(r.message))
+	ctx, span := r.bus.telemetry.clientSpan(ctx, h, r.op, r.node, number, len(r.parcel.body))
 	m, err := r.bus.exchange(ctx, letter{
-		subject: r.bus.subj.cascade(r.node), header: h, body: r.message, deadline: r.deadline,
+		subject: r.bus.subj.cascade(r.node), header: h, body: r.parcel.body, deadline: r.deadline,
 	}, &r.patience)
 	switch {
 	case err != nil:
@@ -125,7 +154,7 @@ func (r *relay) attempt(ctx context.Context, n int) (answer []byte, o outcome) {
 	case len(m.Data) == 0:
 		o.reason, o.detail = verdict.ReasonMalfunction, "the answer is empty"
 	default:
-		o.won, answer = true, m.Data
+		answer, o = r.open(m.Data)
 	}
 	if o.won {
 		endSpan(span, r.op.succeeded, "")

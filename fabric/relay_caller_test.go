@@ -139,8 +139,8 @@ func TestMissingNodeIsTriedOnceMore(t *testing.T) {
 	id, end := newID(), time.Now().Add(20*time.Second)
 	ctx := within(t, 20*time.Second)
 	r := &relay{
-		bus: b, op: relaying(testNode), node: testNode, id: id, message: []byte("m"), deadline: end,
-		base:     baseHeaders(id, relayScheme, RelayType, digestOf([]byte("m"))),
+		bus: b, op: relaying(testNode), node: testNode, id: id, deadline: end,
+		parcel:   parcel{header: baseHeaders(id, relayScheme, RelayType, digestOf([]byte("m"))), body: []byte("m")},
 		patience: patience{grace: end, tries: 1},
 	}
 	_, err := r.run(ctx)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/assize/assize/trust"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 )
@@ -72,6 +73,9 @@ type RelayOptions struct {
 	// bound, is what the contract lets travel: limits.FabricPayload less
 	// limits.FabricHeaderReserve.
 	MaxMessage int
+	// Seal are the keys to which messages may be sealed. Without any a sealed
+	// message is refused.
+	Seal []*trust.SealPrivate
 }
 
 // RelayService is one instance of a node that takes relayed messages.
@@ -96,6 +100,7 @@ func (b *Bus) ServeRelay(h RelayHandler, o RelayOptions) (*RelayService, error) 
 	s := &RelayService{handler: h, desk: desk{
 		bus: b, op: relaying(o.Node), what: o.Node, kid: o.KID,
 		room: capacity{workers: o.Workers, queue: o.Queue, budget: o.Budget, body: o.MaxMessage},
+		seal: unsealer{node: o.Node, keys: o.Seal},
 	}}
 	s.duty = relays{h}
 	s.prepare()

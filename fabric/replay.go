@@ -32,7 +32,7 @@ type entry struct {
 	id      string
 	digest  [sha256.Size]byte
 	cancel  context.CancelCauseFunc // while in progress
-	waiters []string                // reply subjects, while in progress
+	waiters []waiter                // while in progress
 	reply   []byte                  // when done
 	expires time.Time               // when done
 	at      *list.Element           // when done
@@ -54,14 +54,14 @@ const (
 )
 
 // begin claims an id for one request.
-func (r *replays) begin(id string, digest [sha256.Size]byte, now time.Time, reply string, cancel context.CancelCauseFunc) (begun, []byte) {
+func (r *replays) begin(id string, digest [sha256.Size]byte, now time.Time, w waiter, cancel context.CancelCauseFunc) (begun, []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expire(now)
 	e := r.byID[id]
 	switch {
 	case e == nil:
-		r.byID[id] = &entry{id: id, digest: digest, cancel: cancel, waiters: []string{reply}}
+		r.byID[id] = &entry{id: id, digest: digest, cancel: cancel, waiters: []waiter{w}}
 		return begunNew, nil
 	case e.digest != digest:
 		return begunConflict, nil
@@ -70,7 +70,7 @@ func (r *replays) begin(id string, digest [sha256.Size]byte, now time.Time, repl
 	case len(e.waiters) >= maxWaiters:
 		return begunFull, nil
 	}
-	e.waiters = append(e.waiters, reply)
+	e.waiters = append(e.waiters, w)
 	return begunJoined, nil
 }
 
@@ -80,7 +80,7 @@ const maxWaiters = 16
 
 // finish ends the work on an id and returns everybody who waits for it. Only a
 // reply is remembered; without one (nil) the id may be tried again.
-func (r *replays) finish(id string, reply []byte, now time.Time) []string {
+func (r *replays) finish(id string, reply []byte, now time.Time) []waiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.byID[id]

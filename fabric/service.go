@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
 	"github.com/nats-io/nats.go"
@@ -35,6 +36,12 @@ type ServiceOptions struct {
 	Queue int
 	// Budget is the upper bound for one request; default DefaultBudget.
 	Budget time.Duration
+	// Guard says who may ask; nil: everybody.
+	Guard *verifiers.Guard
+	// Seal are the keys to which requests may be sealed, for the name Node of
+	// this node. Without keys a sealed request is refused.
+	Node string
+	Seal []*trust.SealPrivate
 }
 
 // Service is one scheme on the fabric.
@@ -50,12 +57,16 @@ func (b *Bus) Serve(a Appraiser, o ServiceOptions) (*Service, error) {
 	if a == nil || !slug.MatchString(o.Scheme.Name) {
 		return nil, errors.New("fabric: a service wants an appraiser and a scheme")
 	}
+	if len(o.Seal) > 0 && !slug.MatchString(o.Node) {
+		return nil, errors.New("fabric: what is sealed to a service is sealed to the name of its node")
+	}
 	if o.Vendor == "" {
 		o.Vendor = o.Identity.Developer
 	}
 	s := &Service{appraiser: a, o: o, desk: desk{
 		bus: b, op: appraising(o.Scheme.Name), what: o.Scheme.Name, kid: o.KID,
 		room: capacity{workers: o.Workers, queue: o.Queue, budget: o.Budget},
+		seal: unsealer{node: o.Node, keys: o.Seal},
 	}}
 	s.duty = appraisals{s}
 	s.prepare()
@@ -114,10 +125,10 @@ type appraisals struct{ *Service }
 func (appraisals) header(h nats.Header) (requestHeader, error) { return parseHeader(h) }
 
 func (a appraisals) open(h requestHeader, body []byte) (work, Code) {
-	r, err := h.decodeBody(body)
+	r, err := h.decodeBody(a.o.Guard, body)
 	switch {
 	case err != nil:
-		return nil, CodeMalformed
+		return nil, a.unread(h, err)
 	case r.Scheme != a.o.Scheme.Name:
 		return nil, CodeMediaType
 	}
@@ -125,6 +136,18 @@ func (a appraisals) open(h requestHeader, body []byte) (work, Code) {
 		token, tier, err := a.appraiser.Appraise(ctx, r)
 		return token, tier.String(), err
 	}, 0
+}
+
+// unread is the code for a request that was not let in.
+func (a appraisals) unread(h requestHeader, err error) Code {
+	if errors.Is(err, errHeaders) {
+		return CodeMalformed
+	}
+	code := a.code(err)
+	if code == CodeForbidden {
+		a.log.Warn("request not allowed", "request", h.request, "error", errors.Unwrap(err), "security", true)
+	}
+	return code
 }
 
 func (appraisals) code(err error) Code {

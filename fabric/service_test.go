@@ -27,7 +27,7 @@ func rawRequest(t testing.TB, b *Bus, r verifiers.Request) *nats.Msg {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &nats.Msg{Subject: b.subj.appraise(testScheme, AnySite), Header: requestHeaders(r, digestOf(body)), Data: body}
+	return &nats.Msg{Subject: b.subj.appraise(testScheme, AnySite), Header: requestHeaders(r, ContentType, digestOf(body)), Data: body}
 }
 
 func exchange(t testing.TB, b *Bus, m *nats.Msg) (Code, *nats.Msg) {
@@ -141,7 +141,7 @@ func TestReplayCacheIsBounded(t *testing.T) {
 	now := time.Unix(0, 0)
 	for i := range replayEntries + 10 {
 		id := strconv.Itoa(i)
-		if got, _ := c.begin(id, digestOf(nil), now, "", nil); got != begunNew {
+		if got, _ := c.begin(id, digestOf(nil), now, waiter{}, nil); got != begunNew {
 			t.Fatal(got)
 		}
 		c.finish(id, make([]byte, 8<<10), now)
@@ -150,10 +150,10 @@ func TestReplayCacheIsBounded(t *testing.T) {
 		t.Errorf("%d bytes in %d entries", c.bytes, len(c.byID))
 	}
 	newest := strconv.Itoa(replayEntries + 9)
-	if got, _ := c.begin(newest, digestOf(nil), now, "", nil); got != begunDone {
+	if got, _ := c.begin(newest, digestOf(nil), now, waiter{}, nil); got != begunDone {
 		t.Error("the newest entry was dropped")
 	}
-	if got, _ := c.begin(newest, digestOf(nil), now.Add(2*time.Minute), "", nil); got != begunNew {
+	if got, _ := c.begin(newest, digestOf(nil), now.Add(2*time.Minute), waiter{}, nil); got != begunNew {
 		t.Error("an old answer was kept")
 	}
 	if c.bytes != 0 || c.done.Len() != 0 {

@@ -25,8 +25,8 @@ var ErrSpent = errors.New("fabric: nonce was already spent")
 // server wants at least a second before it accepts times to live at all.
 const spentMarker = time.Second
 
-// spentValue is the largest entry in bytes. Values are empty, but the server
-// counts the headers too.
+// spentValue is the largest entry in bytes. A value is a mark of 26, but the
+// server counts the headers too.
 const spentValue = 1 << 10
 
 // SpenderOptions configure a Spender.
@@ -138,6 +138,10 @@ func check(ctx context.Context, kv jetstream.KeyValue, o SpenderOptions) error {
 // Spend uses a nonce. It returns nil once per nonce, and ErrSpent ever after
 // until ttl and the clock skew have passed; zero means the default. Any other
 // error means that nobody knows, and the nonce must be treated as spent.
+//
+// While the store does not answer, as when its leader was lost, Spend tries
+// again for three quarters of the time that ctx leaves, at most 10 s, so that
+// the caller still has some when the nonce is spent.
 func (s *Spender) Spend(ctx context.Context, nonce []byte, ttl time.Duration) error {
 	if len(nonce) < limits.NonceMin || len(nonce) > limits.NonceMax {
 		return fmt.Errorf("fabric: a nonce has %d..%d bytes, not %d", limits.NonceMin, limits.NonceMax, len(nonce))
@@ -148,23 +152,17 @@ func (s *Spender) Spend(ctx context.Context, nonce []byte, ttl time.Duration) er
 	if ttl == 0 {
 		ttl = s.o.TTL
 	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, dialTimeout)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(ctx, spendTime(ctx))
+	defer cancel()
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	defer s.mu.RUnlock()
-	_, err := s.kv.Create(ctx, keyOf(nonce), nil, jetstream.KeyTTL(keyTTL(ttl)))
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, jetstream.ErrKeyExists):
-		return ErrSpent
-	}
-	return fmt.Errorf("fabric: spend: %w", err)
+	done := make(chan error, 1)
+	go func() {
+		defer s.mu.RUnlock()
+		done <- spend(ctx, s.kv, keyOf(nonce), keyTTL(ttl))
+	}()
+	return inTime(ctx, done)
 }
 
 // ready makes sure that there is a bucket and returns with mu held for reading,

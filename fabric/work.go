@@ -42,7 +42,7 @@ func (d *desk) onRequest(req micro.Request) {
 	case err != nil:
 		d.refuse(reply, CodeMalformed)
 		return
-	case h.sealed:
+	case h.sealed && !d.seal.has(h.seal):
 		d.refuse(reply, CodeUnauthorized)
 		return
 	case len(req.Data()) > d.room.body:
@@ -100,12 +100,19 @@ func (j *job) do() {
 // answer opens the body, makes the request idempotent and answers everybody
 // who asked. It returns the outcome for telemetry.
 func (j *job) answer(ctx context.Context, cancel context.CancelCauseFunc) string {
-	d, id := j.d, j.header.request
-	do, code := d.duty.open(j.header, j.body)
+	d, id, w := j.d, j.header.request, waiter{reply: j.reply}
+	header, body, code := j.header, j.body, Code(0)
+	if header.sealed {
+		if header, body, w.seal, code = d.seal.open(header, body); code != 0 {
+			d.log.Warn("request does not open", "request", id, "code", int(code), "security", true)
+			return d.refuse(j.reply, code)
+		}
+	}
+	do, code := d.duty.open(header, body)
 	if code != 0 {
 		return d.refuse(j.reply, code)
 	}
-	what, earlier := d.replays.begin(id, j.header.digest, time.Now(), j.reply, cancel)
+	what, earlier := d.replays.begin(id, header.digest, time.Now(), w, cancel)
 	switch what {
 	case begunConflict:
 		d.log.Warn("request id used for other content", "request", id, "security", true)
@@ -114,7 +121,7 @@ func (j *job) answer(ctx context.Context, cancel context.CancelCauseFunc) string
 		return d.refuse(j.reply, CodeBusy)
 	case begunDone:
 		count(ctx, d.bus.telemetry.replays, d.op.scheme)
-		d.respond(j.reply, earlier)
+		d.respond(w, earlier)
 		return "replayed"
 	case begunJoined:
 		count(ctx, d.bus.telemetry.replays, d.op.scheme)
@@ -123,7 +130,7 @@ func (j *job) answer(ctx context.Context, cancel context.CancelCauseFunc) string
 	token, code := j.perform(ctx, do)
 	for _, w := range d.replays.finish(id, token, time.Now()) {
 		if code != 0 {
-			d.refuse(w, code)
+			d.refuse(w.reply, code)
 			continue
 		}
 		d.respond(w, token)
@@ -181,8 +188,14 @@ func (d *desk) refuse(reply string, code Code) string {
 	return number
 }
 
-func (d *desk) respond(reply string, token []byte) {
-	d.send(&nats.Msg{Subject: reply, Data: token})
+func (d *desk) respond(w waiter, token []byte) {
+	data, err := w.wrap(token)
+	if err != nil {
+		d.log.Error("answer cannot be sealed", "error", err)
+		d.refuse(w.reply, CodeInternal)
+		return
+	}
+	d.send(&nats.Msg{Subject: w.reply, Data: data})
 }
 
 // send publishes an answer itself: micro.Request may not be used after its

@@ -3,7 +3,8 @@
 // Package verifiers says what a component verifier is. A Scheme is one
 // vendor's way of judging one kind of component; a Set is the explicit list of
 // schemes that a process has; a Node signs what a scheme found. Begin with
-// NewSet and NewNode. Schemes are pure: bytes, expected nonce and time in,
+// NewSet and NewNode. Who may ask a node is a Guard, and how a lead signs and
+// seals what it asks is a Protection. Schemes are pure: bytes, expected nonce and time in,
 // unsigned appraisal out; no network, no clock, no globals.
 package verifiers
 
@@ -45,6 +46,10 @@ type Scheme struct {
 	// Required are the claims without which nobody should call such a
 	// component good. One left unasserted becomes a warning value.
 	Required []verdict.ClaimName
+	// Signed says that the component itself signs this evidence, as all device
+	// schemes have it. A lead may be told to leave requests with such evidence
+	// unsigned (SignWhenUnsigned); false is always safe.
+	Signed bool
 	// Split takes one leaf apart into its devices, each a leaf value of the
 	// same media type. Nil: a leaf is one component. An error means that the
 	// leaf is malformed.

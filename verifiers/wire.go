@@ -4,6 +4,7 @@ package verifiers
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -37,6 +38,9 @@ type Request struct {
 	// Time overrides the verifier's clock for recorded evidence. A node
 	// refuses it unless it was started to accept it.
 	Time time.Time
+	// Composite is the SHA-256 of the composite that the component is part of,
+	// zero where it is not said. Only a signed request carries it.
+	Composite [sha256.Size]byte
 }
 
 // Types on the wire.
@@ -54,11 +58,19 @@ type statement struct {
 	Nonce     string     `json:"nonce,omitempty"` // base64url, unpadded
 	NonceRule string     `json:"nonce_rule,omitempty"`
 	Time      *time.Time `json:"time,omitempty"`
+	// In a signed request only, see SignRequest.
+	From      string `json:"from,omitempty"`
+	To        string `json:"to,omitempty"`
+	Issued    string `json:"issued,omitempty"`
+	Expires   string `json:"expires,omitempty"`
+	Composite string `json:"composite,omitempty"` // hexadecimal
 }
 
 // EncodeRequest renders r as a deterministic CBOR CMW collection of type
 // RequestType with the records "evidence" and "request".
-func EncodeRequest(r Request) ([]byte, error) {
+func EncodeRequest(r Request) ([]byte, error) { return encodeRequest(r, newStatement(r)) }
+
+func newStatement(r Request) statement {
 	st := statement{ID: r.ID, Session: r.Session, Label: string(r.Label), Scheme: r.Scheme, NonceRule: r.NonceRule}
 	if r.Nonce != nil {
 		st.Nonce = base64.RawURLEncoding.EncodeToString(r.Nonce)
@@ -67,6 +79,10 @@ func EncodeRequest(r Request) ([]byte, error) {
 		t := r.Time.UTC()
 		st.Time = &t
 	}
+	return st
+}
+
+func encodeRequest(r Request, st statement) ([]byte, error) {
 	body, err := json.Marshal(st)
 	if err != nil {
 		return nil, fmt.Errorf("verifiers: encode request: %w", err)
@@ -81,15 +97,33 @@ func EncodeRequest(r Request) ([]byte, error) {
 // DecodeRequest is the strict inverse of EncodeRequest. Every error means that
 // the message is malformed. Evidence is a slice of raw.
 func DecodeRequest(raw []byte) (Request, error) {
-	lim := limits.Default()
-	lim.Composite, lim.Depth, lim.Labels, lim.Leaves = limits.FabricPayload, 1, 2, 2
-	entries, err := requestEntries(raw, lim)
+	tree, err := evidence.Parse(raw, evidence.Options{MediaType: evidence.TypeCMWCBOR, Limits: requestLimits(1)})
 	if err != nil {
-		return Request{}, err
+		return Request{}, fmt.Errorf("verifiers: request: %w", err)
+	}
+	r, st, err := readRequest(tree.Root())
+	if err == nil && (st.From != "" || st.To != "" || st.Issued != "" || st.Expires != "" || st.Composite != "") {
+		err = errors.New("verifiers: request: the statement is that of a signed request")
+	}
+	return r, err
+}
+
+// requestLimits bound a request as a message; the depth is that of its records.
+func requestLimits(depth int) limits.Evidence {
+	lim := limits.Default()
+	lim.Composite, lim.Depth, lim.Labels, lim.Leaves = limits.FabricPayload, depth, 2, 2
+	return lim
+}
+
+// readRequest reads the collection of either form.
+func readRequest(root *evidence.Node) (Request, statement, error) {
+	entries, err := requestEntries(root)
+	if err != nil {
+		return Request{}, statement{}, err
 	}
 	st, err := decodeStatement(entries["request"].Value())
 	if err != nil {
-		return Request{}, err
+		return Request{}, st, err
 	}
 	r := Request{
 		ID: st.ID, Session: st.Session, Label: evidence.Path(st.Label), Scheme: st.Scheme, NonceRule: st.NonceRule,
@@ -100,24 +134,20 @@ func DecodeRequest(raw []byte) (Request, error) {
 	}
 	if st.Nonce != "" {
 		if r.Nonce, err = base64.RawURLEncoding.Strict().DecodeString(st.Nonce); err != nil {
-			return Request{}, fmt.Errorf("verifiers: request nonce: %w", err)
+			return Request{}, st, fmt.Errorf("verifiers: request nonce: %w", err)
 		}
 	}
-	return r, r.check()
+	return r, st, r.check()
 }
 
 // requestEntries reads the outer map without descending into the evidence,
 // which is opaque here even when it is a CMW itself.
-func requestEntries(raw []byte, lim limits.Evidence) (map[string]*evidence.Node, error) {
-	tree, err := evidence.Parse(raw, evidence.Options{MediaType: "application/cmw+cbor", Limits: lim})
-	if err != nil {
-		return nil, fmt.Errorf("verifiers: request: %w", err)
-	}
-	if tree.Root().CollectionType() != RequestType {
+func requestEntries(root *evidence.Node) (map[string]*evidence.Node, error) {
+	if root.CollectionType() != RequestType {
 		return nil, errors.New("verifiers: request: not a collection of type " + RequestType)
 	}
 	out := map[string]*evidence.Node{}
-	for _, n := range tree.Root().Children() {
+	for _, n := range root.Children() {
 		out[n.Label()] = n
 	}
 	ev, st := out["evidence"], out["request"]

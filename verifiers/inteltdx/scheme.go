@@ -54,8 +54,8 @@ func Scheme() verifiers.Scheme {
 			{Base: typeTSMJSON, Params: tsm},
 			{Base: typeTSMCBOR, Params: map[string]string{"provider": tsmProvider}},
 		},
-		MaxEvidence: maxEvidence,
-		NonceSize:   nonceSize,
+		Signed: true, MaxEvidence: maxEvidence,
+		NonceSize: nonceSize,
 		Required: []verdict.ClaimName{
 			verdict.Hardware, verdict.Executables, verdict.Configuration, verdict.RuntimeOpaque,
 		},

@@ -51,12 +51,12 @@ func Scheme() verifiers.Scheme {
 	k := kind()
 	return verifiers.Scheme{
 		Name: Name, Class: verifiers.ClassDevice, Version: Version,
-		Accepts:     k.Accepts(),
-		MaxEvidence: MaxEvidence,
-		NonceSize:   NonceSize,
-		Required:    []verdict.ClaimName{verdict.Hardware, verdict.Configuration, verdict.Executables},
-		Split:       func(_ evidence.MediaType, raw []byte) ([][]byte, error) { return container.Split(raw) },
-		New:         func(d verifiers.Deps) (verifiers.Verifier, error) { return nvidia.New(k, d) },
+		Accepts: k.Accepts(),
+		Signed:  true, MaxEvidence: MaxEvidence,
+		NonceSize: NonceSize,
+		Required:  []verdict.ClaimName{verdict.Hardware, verdict.Configuration, verdict.Executables},
+		Split:     func(_ evidence.MediaType, raw []byte) ([][]byte, error) { return container.Split(raw) },
+		New:       func(d verifiers.Deps) (verifiers.Verifier, error) { return nvidia.New(k, d) },
 	}
 }
 
