@@ -54,7 +54,10 @@ type Options struct {
 	Ready     func(context.Context) error
 	Verifiers func() []Verifier
 	Metrics   http.Handler
-	Logger    *slog.Logger
+	// Parallel says that the topology is parallel at the top: then whoever asks
+	// can have the bare results and combine them (verdict.ResultsType).
+	Parallel bool
+	Logger   *slog.Logger
 	// MaxBody is the largest composite in bytes, InFlight the number of
 	// appraisals at once, Budget the longest time for one.
 	MaxBody  int64
@@ -130,10 +133,10 @@ func (s *server) unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Requ
 }
 
 func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
-	form, ok := negotiate(r.Header.Values("Accept"))
+	form, ok := negotiate(r.Header.Values("Accept"), s.o.Parallel)
 	if !ok {
 		s.problem(w, r, problem{Status: http.StatusNotAcceptable, Code: "not-acceptable",
-			Detail: "a verdict is available as application/json, application/eat+jwt or application/cmw+json"})
+			Detail: "a verdict is available as application/json, application/eat+jwt or application/cmw+json, the results of a parallel topology as application/cmw+cbor"})
 		return
 	}
 	req, ok := s.upload(w, r)
@@ -233,6 +236,9 @@ func (s *server) explain(r *http.Request, err error) problem {
 	case errors.Is(err, orchestrator.ErrNonceStore):
 		s.o.Logger.ErrorContext(r.Context(), "nonce store unavailable", "error", err)
 		return problem{Status: http.StatusServiceUnavailable, Code: "nonce-store", Detail: "single use of nonces cannot be guaranteed now"}
+	case errors.Is(err, orchestrator.ErrAudit):
+		s.o.Logger.ErrorContext(r.Context(), "audit records cannot be written", "error", err)
+		return problem{Status: http.StatusServiceUnavailable, Code: "audit", Detail: "there is no verdict without a record of it, and none can be written now"}
 	case errors.Is(err, orchestrator.ErrRequest):
 		return problem{Status: http.StatusBadRequest, Code: "bad-request", Detail: err.Error()}
 	case errors.Is(err, orchestrator.ErrTopology):
@@ -251,6 +257,11 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, form string, res
 		body, ct = res.Token, verdict.ResultMediaType().String()
 	case typeCMW:
 		body, err = verdict.EncodeBundle(verdict.Bundle{Verdict: res.Token, Evidence: req.Evidence, EvidenceType: req.MediaType})
+	case typeResults:
+		if body, err = verdict.EncodeResults(res, true); err != nil {
+			s.problem(w, r, problem{Status: http.StatusServiceUnavailable, Code: "no-results", Detail: "no verifier gave a result, or more did than one answer can have"})
+			return
+		}
 	default:
 		body, err = json.MarshalIndent(res.Document(), "", "  ")
 		body = append(body, '\n')

@@ -156,6 +156,7 @@ func TestErrorsOfTheLead(t *testing.T) {
 		{&evidence.Error{Rule: "CMW-19", Detail: "duplicate label", Label: "gpu", Offset: 17}, 400, "malformed-evidence"},
 		{orchestrator.ErrNonceSpent, 409, "nonce-spent"},
 		{fmt.Errorf("%w: down", orchestrator.ErrNonceStore), 503, "nonce-store"},
+		{fmt.Errorf("%w: full", orchestrator.ErrAudit), 503, "audit"},
 		{orchestrator.ErrNonceSize, 400, "bad-nonce"},
 		{fmt.Errorf("%w: x", orchestrator.ErrRequest), 400, "bad-request"},
 		{fmt.Errorf("%w: x", orchestrator.ErrTopology), 422, "topology"},

@@ -22,6 +22,9 @@ const (
 	typeJSON = "application/json"
 	typeEAR  = "application/eat+jwt"
 	typeCMW  = "application/cmw+json"
+	// typeResults are the bare results of a parallel topology, for a relying party
+	// that combines them itself.
+	typeResults = "application/cmw+cbor"
 )
 
 // problem is an RFC 9457 problem document. Label (the path in the evidence
@@ -49,13 +52,18 @@ func (s *server) problem(w http.ResponseWriter, r *http.Request, p problem) {
 }
 
 // negotiate picks the form of the answer from the Accept headers: the highest
-// quality wins, our order breaks ties. No header means JSON.
-func negotiate(accept []string) (string, bool) {
+// quality wins, our order breaks ties. No header means JSON. bare says that the
+// results may go without a verdict around them.
+func negotiate(accept []string, bare bool) (string, bool) {
 	if len(accept) == 0 {
 		return typeJSON, true
 	}
 	best, bestQ := "", 0.0
-	for _, form := range []string{typeJSON, typeEAR, typeCMW} {
+	forms := []string{typeJSON, typeEAR, typeCMW}
+	if bare {
+		forms = append(forms, typeResults)
+	}
+	for _, form := range forms {
 		if q := quality(form, accept); q > bestQ {
 			best, bestQ = form, q
 		}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
@@ -34,28 +35,43 @@ var (
 // there is no answer; it wraps ErrRelayRefused, ErrRelayMalformed or
 // ErrNonceStore.
 func (o *Orchestrator) HandleRelay(ctx context.Context, message []byte) ([]byte, error) {
+	t, start := &trail{}, time.Now()
+	answer, err := o.handleRelay(ctx, message, t)
+	return o.auditRelay(ctx, message, t, time.Since(start), answer, err)
+}
+
+func (o *Orchestrator) handleRelay(ctx context.Context, message []byte, t *trail) ([]byte, error) {
 	p := o.o.Peers
 	if p == nil || p.Self == "" || p.Seen == nil {
 		return nil, fmt.Errorf("%w: nobody hands anything to this node", ErrRelayRefused)
 	}
-	env, _, err := relay.OpenEnvelope(message, p.signers("", o), relay.Expect{To: p.Self, KID: p.Signer.KID(), Now: o.o.Clock()})
+	env, kid, err := relay.OpenEnvelope(message, p.signers("", o), relay.Expect{To: p.Self, KID: p.Signer.KID(), Now: o.o.Clock()})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRelayRefused, err)
 	}
+	t.env, t.kid = env, kid
 	if err := o.once(ctx, env); err != nil {
 		return nil, err
 	}
 	if err := o.earlier(env); err != nil {
 		return nil, err
 	}
+	if err := o.exposed(env); err != nil {
+		return nil, err
+	}
 	ctx, span := o.tracer.Start(ctx, "answer relay")
 	defer span.End()
 	ctx, cancel := context.WithDeadline(ctx, env.Deadline)
 	defer cancel()
+	// The name is ours for the key, not the one that the sender gives itself.
+	if sender, _, _ := p.Nodes.Signer(kid, o.o.Clock()); o.attested(ctx, sender.Name) != nil {
+		return o.decline(env, message)
+	}
 	r, err := o.received(env)
 	if err != nil {
 		return nil, err
 	}
+	t.run = r
 	if err := r.execute(ctx); err != nil {
 		return nil, err
 	}
@@ -65,12 +81,17 @@ func (o *Orchestrator) HandleRelay(ctx context.Context, message []byte) ([]byte,
 // once refuses an envelope that was seen before. A sender that repeats one gets
 // the same answer from the fabric.
 func (o *Orchestrator) once(ctx context.Context, env *relay.Envelope) error {
-	id, err := hex.DecodeString(env.ID)
+	return o.spendOnce(ctx, "relay:", env.ID)
+}
+
+// spendOnce refuses an id of one kind of message that was seen before.
+func (o *Orchestrator) spendOnce(ctx context.Context, kind, hexID string) error {
+	id, err := hex.DecodeString(hexID)
 	if err != nil {
 		return fmt.Errorf("%w: id", ErrRelayMalformed)
 	}
 	// Session nonces are in the same store: the prefix keeps them apart.
-	err = o.o.Peers.Seen.Spend(ctx, append([]byte("relay:"), id...), limits.Session+limits.ClockSkew)
+	err = o.o.Peers.Seen.Spend(ctx, append([]byte(kind), id...), limits.Session+limits.ClockSkew)
 	switch {
 	case err == nil:
 		return nil
@@ -122,7 +143,8 @@ func (o *Orchestrator) received(env *relay.Envelope) (*run, error) {
 		o: o, session: env.Session, at: env.VerificationTime, composite: env.Composite, whole: env.Evidence,
 		nonce: env.Nonce, commit: env.Commit, origin: env, requests: map[evidence.Path]string{},
 	}
-	in := topologies.Input{Route: o.o.Route, Self: o.o.Peers.Self, Preset: map[evidence.Path]topologies.Challenge{}}
+	in := topologies.Input{Route: o.o.Route, Self: o.o.Peers.Self, Preset: map[evidence.Path]topologies.Challenge{},
+		Paths: o.o.Peers.Paths, Passed: append(slices.Clone(env.Path), o.o.Peers.Self)}
 	for _, c := range env.Components {
 		part, err := o.component(env, c)
 		if err != nil {
@@ -182,6 +204,11 @@ func (r *run) answer(message []byte) ([]byte, error) {
 		Via:      append(append(slices.Clone(r.origin.Via), p.Signer.KID()), r.via...),
 		Partials: slices.Clone(r.origin.Partials),
 	}
+	own, err := r.receipt()
+	if err != nil {
+		return nil, err
+	}
+	a.Receipts = append([]verdict.Receipt{own}, r.kept()...)
 	for i := range r.parts {
 		c := &r.parts[i]
 		for _, one := range c.Partials() {

@@ -37,10 +37,11 @@ func (o *Orchestrator) plan(ctx context.Context, tree *evidence.Tree, r Request)
 			return nil, fmt.Errorf("%w: a nonce was given for %s, which was not submitted", ErrRequest, p)
 		}
 	}
-	plan, err := topologies.New(o.expression(r), topologies.Input{
-		Components: parts, Nonce: r.Nonce, Given: r.Given, Optional: r.Optional,
-		Adjust: adjustment(tree), Commit: commitment(tree), Route: o.o.Route, Self: o.o.Peers.self(),
-	})
+	in := PlanInput(tree, parts)
+	in.Nonce, in.Given, in.Optional = r.Nonce, r.Given, r.Optional
+	in.Route, in.Self = o.o.Route, o.o.Peers.self()
+	in.Paths, in.Passed = o.o.Peers.paths(), []string{o.o.Peers.self()}
+	plan, err := topologies.New(o.expression(r), in)
 	switch {
 	case errors.Is(err, topologies.ErrLabel):
 		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
@@ -123,6 +124,12 @@ func routeReason(err error) *verdict.Reason {
 	return &verdict.Reason{Code: verdict.ReasonNoVerifier, Detail: err.Error()}
 }
 
+// PlanInput is what a plan has from the evidence: its components, and what the
+// composite says about its challenges. Everything else is the caller's.
+func PlanInput(tree *evidence.Tree, parts []topologies.Component) topologies.Input {
+	return topologies.Input{Components: parts, Adjust: adjustment(tree), Commit: commitment(tree)}
+}
+
 // commitment is what a composite says of itself that its CPU TEE commits to.
 func commitment(tree *evidence.Tree) *evidence.Commitment {
 	if !tree.Commits() {
@@ -162,9 +169,13 @@ type run struct {
 	origin *relay.Envelope
 	// requests are the identifiers that a sender has given to its components.
 	requests map[evidence.Path]string
-	// mu guards via, the further nodes that something passed.
-	mu  sync.Mutex
-	via []string
+	// mu guards via, the further nodes that something passed, and what these and
+	// others have signed about that.
+	mu       sync.Mutex
+	via      []string
+	receipts []verdict.Receipt
+	// passages are the envelopes that went out; mu guards them too.
+	passages []*passage
 }
 
 // execute runs every appraisal and every relay of the plan at once under one
@@ -186,6 +197,7 @@ func (r *run) execute(ctx context.Context) error {
 		r.parts = append(r.parts, verdict.Component{
 			Label: st.Label, Scheme: st.Scheme, MediaType: st.MediaType.String(), Class: string(st.Class),
 			Required: st.Required, Evidence: st.Digest, Nonce: st.Nonce, NonceRule: st.NonceRule, Request: id,
+			Site: site(st),
 		})
 		r.done = append(r.done, make(chan struct{}))
 	}
@@ -211,6 +223,14 @@ func (r *run) execute(ctx context.Context) error {
 	return nil
 }
 
+// site is where the verifier of a step is asked, by the node that asks it.
+func site(st topologies.Step) string {
+	if st.Relay > 0 {
+		return st.Site
+	}
+	return st.Node
+}
+
 // callBudget is what the components may take: the whole budget or the caller's
 // deadline, whichever is nearer, less a reserve for combining and signing.
 func (o *Orchestrator) callBudget(ctx context.Context) time.Duration {
@@ -232,6 +252,8 @@ func (r *run) step(ctx context.Context, width chan struct{}, st topologies.Step,
 		span.SetAttributes(attribute.String("assize.tier", c.Tier().String()))
 		span.End()
 	}()
+	// Before a slot is taken: to appraise what a node shows takes slots as well.
+	strangers := o.introductions(ctx, nodesOf(st))
 	for _, sem := range []chan struct{}{width, o.slots} {
 		select {
 		case sem <- struct{}{}:
@@ -242,7 +264,11 @@ func (r *run) step(ctx context.Context, width chan struct{}, st topologies.Step,
 		}
 	}
 	if st.Sources != nil {
-		r.sources(ctx, st, c)
+		r.sources(ctx, st, c, strangers)
+		return
+	}
+	if err := strangers[st.Node]; err != nil {
+		c.Reasons = append(c.Reasons, failureReason(err))
 		return
 	}
 	p, err := r.await(ctx, st, *c)
@@ -254,7 +280,7 @@ func (r *run) step(ctx context.Context, width chan struct{}, st topologies.Step,
 }
 
 // sources asks redundant verifiers of one component at once.
-func (r *run) sources(ctx context.Context, st topologies.Step, c *verdict.Component) {
+func (r *run) sources(ctx context.Context, st topologies.Step, c *verdict.Component, strangers map[string]error) {
 	type answer struct {
 		p   verdict.Partial
 		err error
@@ -264,6 +290,9 @@ func (r *run) sources(ctx context.Context, st topologies.Step, c *verdict.Compon
 	for i, src := range st.Sources {
 		one := st
 		one.Node, one.Candidates = src.Node, src.Candidates
+		if answers[i].err = strangers[src.Node]; answers[i].err != nil {
+			continue
+		}
 		if len(src.Candidates) == 0 {
 			answers[i].err = &verifiers.Failure{Reason: verdict.ReasonNoVerifier, Detail: "no node serves " + st.Scheme + " at " + src.Node}
 			continue
@@ -289,7 +318,12 @@ func (r *run) sources(ctx context.Context, st topologies.Step, c *verdict.Compon
 // In a group of redundant verifiers the quorum decides what a silent one means.
 func settle(st topologies.Step, c *verdict.Component, all []verdict.Partial, why []verdict.Reason) {
 	if st.Quorum > 0 {
-		c.Quorum, c.Asked = st.Quorum, len(st.Sources)
+		c.Quorum, c.Asked, c.Sites = st.Quorum, len(st.Sources), nil
+		if slices.ContainsFunc(st.Sources, func(s topologies.Source) bool { return s.Node != "" }) {
+			for _, src := range st.Sources {
+				c.Sites = append(c.Sites, src.Node)
+			}
+		}
 		verdict.SetPartials(c, all, why...)
 		return
 	}
@@ -345,7 +379,7 @@ func (r *run) call(ctx context.Context, st topologies.Step, c *verdict.Component
 	return r.o.o.Appraiser.Appraise(ctx, verifiers.Call{
 		Request: verifiers.Request{
 			ID: c.Request, Session: r.session, Label: st.Label, Scheme: st.Scheme, MediaType: st.MediaType,
-			Evidence: st.Evidence, Nonce: st.Nonce, NonceRule: st.NonceRule, Time: r.at,
+			Evidence: st.Evidence, Nonce: st.Nonce, NonceRule: st.NonceRule, Time: r.at, Composite: r.composite,
 		},
 		Candidates: st.Candidates,
 		Verify: func(token []byte) (verdict.Partial, error) {
@@ -377,6 +411,8 @@ type conclusion struct {
 	planDigest func() [32]byte
 	session    string
 	parts      []verdict.Component
+	// receipts are what other nodes have signed about what they received.
+	receipts []verdict.Receipt
 	// asSubmitted: the topology names nothing that has to be there.
 	asSubmitted bool
 }
@@ -391,6 +427,7 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 		Verifier: o.o.Identity, Time: o.o.Clock(), VerificationTime: c.request.Time,
 		Session: c.session, Topology: c.plan.Topology, PlanDigest: c.planDigest(),
 		Nonce: c.request.Nonce, Composite: c.tree.Digest(), Components: c.parts,
+		Node: o.o.Peers.self(), Receipts: c.receipts,
 	}
 	if slices.ContainsFunc(c.parts, func(p verdict.Component) bool { return p.NonceRule == topologies.RuleCommitment }) {
 		res.Commitment = commitment(c.tree)

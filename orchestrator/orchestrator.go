@@ -88,6 +88,10 @@ type Options struct {
 	Budget   time.Duration
 	Width    int
 	Lifetime time.Duration
+	// Auditor records every request and what came of it; nil for nobody. With
+	// AuditRequired there is no verdict without a record (ErrAudit).
+	Auditor       Auditor
+	AuditRequired bool
 	// Tracer and Meter are the global providers when nil.
 	Tracer trace.TracerProvider
 	Meter  metric.MeterProvider
@@ -99,6 +103,9 @@ type Orchestrator struct {
 	tracer  trace.Tracer
 	metrics instruments
 	slots   chan struct{} // bounds components in flight over all appraisals
+	// unaudited counts what should have been recorded.
+	unaudited metric.Int64Counter
+	met       *acquaintances
 }
 
 // New checks the options.
@@ -108,6 +115,9 @@ func New(o Options) (*Orchestrator, error) {
 	}
 	if err := o.Peers.check(); err != nil {
 		return nil, err
+	}
+	if o.AuditRequired && o.Auditor == nil {
+		return nil, errors.New("orchestrator: records are required, but nobody keeps them")
 	}
 	if o.Topology == nil {
 		o.Topology = &topologies.Expr{Head: topologies.Lead}
@@ -134,9 +144,13 @@ func New(o Options) (*Orchestrator, error) {
 	if err != nil {
 		return nil, err
 	}
+	unaudited, err := newUnaudited(o.Meter)
+	if err != nil {
+		return nil, err
+	}
 	return &Orchestrator{
-		o: o, metrics: metrics, tracer: o.Tracer.Tracer("github.com/assize/assize/orchestrator"),
-		slots: make(chan struct{}, 8*o.Width),
+		o: o, metrics: metrics, unaudited: unaudited, tracer: o.Tracer.Tracer("github.com/assize/assize/orchestrator"),
+		slots: make(chan struct{}, 8*o.Width), met: newAcquaintances(o.Clock),
 	}, nil
 }
 
@@ -179,7 +193,7 @@ func (o *Orchestrator) Appraise(ctx context.Context, r Request) (*verdict.Result
 	return res, nil
 }
 
-func (o *Orchestrator) appraise(ctx context.Context, r Request) (*verdict.Result, error) {
+func (o *Orchestrator) judged(ctx context.Context, r Request, t *trail) (*verdict.Result, error) {
 	if r.Nonce != nil && (len(r.Nonce) < limits.NonceMin || len(r.Nonce) > limits.NonceMax) {
 		return nil, ErrNonceSize
 	}
@@ -188,10 +202,12 @@ func (o *Orchestrator) appraise(ctx context.Context, r Request) (*verdict.Result
 		return nil, err
 	}
 	hashAhead(tree)
+	t.composite = tree.Digest()
 	plan, err := o.plan(ctx, tree, r)
 	if err != nil {
 		return nil, err
 	}
+	t.plan = plan
 	if err := o.spend(ctx, r.Nonce); err != nil {
 		return nil, err
 	}
@@ -205,14 +221,15 @@ func (o *Orchestrator) appraise(ctx context.Context, r Request) (*verdict.Result
 		o: o, plan: plan, session: session, at: r.Time,
 		composite: tree.Digest(), whole: r.Evidence, nonce: r.Nonce, commit: commitment(tree),
 	}
+	t.run = run
 	if err := run.execute(ctx); err != nil {
 		return nil, err
 	}
 	parts := run.parts
 	expr := o.expression(r)
 	return o.conclude(ctx, conclusion{
-		request: r, tree: tree, plan: plan, planDigest: planDigest, session: session, parts: parts,
-		asSubmitted: expr.Head == topologies.Lead && expr.Args == nil,
+		request: r, tree: tree, plan: plan, planDigest: planDigest, session: session, parts: parts, receipts: run.kept(),
+		asSubmitted: expr.AsSubmitted(),
 	})
 }
 
@@ -261,6 +278,8 @@ func errorClass(err error) string {
 		return "nonce-store"
 	case errors.Is(err, ErrTopology):
 		return "topology"
+	case errors.Is(err, ErrAudit):
+		return "audit"
 	}
 	return "error"
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/assize/assize/topologies"
 	"github.com/assize/assize/trust"
 )
 
@@ -36,6 +37,11 @@ type Peers struct {
 	// has it, and evidence in the clear to nodes without a seal key. Otherwise a
 	// node gets what it is to judge, and digests of the rest (decision D-27).
 	Expose bool
+	// Paths are the paths that evidence may take through nodes and sites, nil for
+	// any: what would take another one is not sent, and not accepted.
+	Paths *topologies.Paths
+	// Introductions are required before anything is exchanged; nil for none.
+	Introductions *Introductions
 }
 
 func (p *Peers) check() error {
@@ -45,7 +51,7 @@ func (p *Peers) check() error {
 	if p.Nodes == nil || p.Signer == nil {
 		return errors.New("orchestrator: peers without nodes or signing key")
 	}
-	return nil
+	return p.Introductions.check(p)
 }
 
 // self is the own node's name, also of an orchestrator without peers.

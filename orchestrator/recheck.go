@@ -108,10 +108,12 @@ func covered(c *evidence.Commitment, label evidence.Path) bool {
 // RecheckTopology holds a verdict to what the relying party itself demands to be
 // there: every component that the expression names and requires must be in the
 // verdict, and as a required one; where it wants redundant verifiers, as many
-// must have been asked, and as many must have had to answer. Where each component
-// was appraised is not looked at.
+// must have been asked, and as many must have had to answer. Where it says at
+// which place, or through which nodes, a component has to be appraised, the
+// verdict has to say the same (whether that is true is for RecheckPlaces); where
+// it names no place, every one will do.
 func RecheckTopology(r *verdict.Result, want topologies.Expr) error {
-	in := topologies.Input{Route: func(string, string) []verifiers.Candidate { return []verifiers.Candidate{{Site: "any"}} }}
+	in := topologies.Input{Route: anywhere, Self: r.Node}
 	stated := map[evidence.Path]verdict.Component{}
 	for _, c := range r.Components {
 		stated[c.Label] = c
@@ -136,9 +138,18 @@ func RecheckTopology(r *verdict.Result, want topologies.Expr) error {
 		case len(c.Partials()) > 0 && (c.Quorum < st.Quorum || c.Asked < len(st.Sources)):
 			return fmt.Errorf("orchestrator: %s must be judged by %d of %d verifiers, and the verdict says %d of %d",
 				st.Label, st.Quorum, len(st.Sources), c.Quorum, c.Asked)
+		case len(c.Partials()) > 0 && namesPlace(st):
+			if err := samePlace(r, c, st); err != nil {
+				return fmt.Errorf("%w, which the relying party wants", err)
+			}
 		}
 	}
 	return nil
+}
+
+// namesPlace reports whether an expression says where a component is appraised.
+func namesPlace(st topologies.Step) bool {
+	return st.Relay > 0 || st.Node != "" || slices.ContainsFunc(st.Sources, func(s topologies.Source) bool { return s.Node != "" })
 }
 
 // RecheckEvidence compares a verdict with the composite evidence that it

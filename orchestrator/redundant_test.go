@@ -31,7 +31,7 @@ func witnessed(t *testing.T, w *world, anchors *trust.Anchors, says func(*verdic
 		Evidence: c.Evidence, MediaType: c.MediaType,
 	}, verdict.Intake{Now: time.Now()}, anchors)
 	check(t, err)
-	c.Quorum, c.Asked = 2, 2
+	c.Quorum, c.Asked, c.Sites = 2, 2, []string{"x", "y"}
 	verdict.SetPartials(c, []verdict.Partial{c.Partial, p})
 	res.Outcome = verdict.Combine(res.Components, res.Caps)
 	_, err = verdict.SignResult(w.lead, res, time.Minute)

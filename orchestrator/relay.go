@@ -71,11 +71,15 @@ func (r *run) handOn(ctx context.Context, index int, mine []int) error {
 	if _, known := p.Nodes.Lookup(rel.Node); !known {
 		return refused("node " + rel.Node + " is not known here")
 	}
+	strangers, err := r.strangers(ctx, rel.Node, mine)
+	if err != nil {
+		return err
+	}
 	earlier, err := r.awaitNeeds(ctx, rel.Needs)
 	if err != nil {
 		return err
 	}
-	env, err := r.envelope(ctx, rel, mine, earlier)
+	env, err := r.envelope(ctx, rel, mine, earlier, strangers)
 	if err != nil {
 		return err
 	}
@@ -83,16 +87,18 @@ func (r *run) handOn(ctx context.Context, index int, mine []int) error {
 	if err != nil {
 		return fmt.Errorf("orchestrator: envelope: %w", err)
 	}
+	sent := r.note(rel.Node, env, message)
 	raw, err := r.exchange(ctx, rel.Node, env.ID, message)
 	if err != nil {
-		return err
+		return sent.failed(err)
 	}
-	answer, _, err := relay.OpenAnswer(raw, env, message, p.signers(rel.Node, r.o), r.o.o.Clock())
+	answer, kid, err := relay.OpenAnswer(raw, env, message, p.signers(rel.Node, r.o), r.o.o.Clock())
 	if err != nil {
-		return relayFailure(err)
+		return sent.failed(relayFailure(err))
 	}
+	sent.answered(kid, raw)
 	r.passed(answer.Via[len(env.Via):])
-	r.takeIn(answer, len(env.Partials), mine)
+	r.takeIn(answer, env, mine)
 	return nil
 }
 
@@ -121,18 +127,33 @@ func (r *run) exchange(ctx context.Context, node, id string, message []byte) ([]
 }
 
 // awaitNeeds waits for the results that go along and gives their tokens in the
-// order of the cascade. One that has none is left out: its reason stays here.
+// order of the cascade. One that has none is left out: its reason stays here. So
+// is one that takes more than half of the time that is left: who is silent must
+// not keep the rest of the chain from an answer.
 func (r *run) awaitNeeds(ctx context.Context, needs []evidence.Path) ([]relay.Partial, error) {
 	var out []relay.Partial
 	if r.origin != nil {
 		out = append(out, r.origin.Partials...)
 	}
+	patience := ctx
+	if d, ok := ctx.Deadline(); ok {
+		half, cancel := context.WithTimeout(ctx, time.Until(d)/2)
+		defer cancel()
+		patience = half
+	}
 	for _, label := range needs {
 		i := slices.IndexFunc(r.plan.Steps, func(st topologies.Step) bool { return st.Label == label })
 		select {
 		case <-r.done[i]:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		case <-patience.Done():
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			select { // one that is there still goes along
+			case <-r.done[i]:
+			default:
+				continue
+			}
 		}
 		for _, p := range r.parts[i].Partials() {
 			out = append(out, relay.Partial{Label: label, Token: p.Token()})
@@ -142,7 +163,7 @@ func (r *run) awaitNeeds(ctx context.Context, needs []evidence.Path) ([]relay.Pa
 }
 
 // envelope is what the next node gets to see.
-func (r *run) envelope(ctx context.Context, rel topologies.Relay, mine []int, earlier []relay.Partial) (*relay.Envelope, error) {
+func (r *run) envelope(ctx context.Context, rel topologies.Relay, mine []int, earlier []relay.Partial, strangers map[evidence.Path]error) (*relay.Envelope, error) {
 	p := r.o.o.Peers
 	id, err := r.o.random()
 	if err != nil {
@@ -161,7 +182,7 @@ func (r *run) envelope(ctx context.Context, rel topologies.Relay, mine []int, ea
 		env.Evidence = r.whole
 	}
 	for _, i := range mine {
-		c, err := r.handed(r.plan.Steps[i], &r.parts[i])
+		c, err := r.handed(r.plan.Steps[i], &r.parts[i], strangers[r.plan.Steps[i].Label])
 		if err != nil {
 			return nil, err
 		}
@@ -181,7 +202,7 @@ func (r *run) deadline(ctx context.Context, now time.Time) time.Time {
 
 // handed is one component on its way to the node that answers for it: sealed
 // to that node, or as the entry node has sealed it.
-func (r *run) handed(st topologies.Step, c *verdict.Component) (relay.Component, error) {
+func (r *run) handed(st topologies.Step, c *verdict.Component, stranger error) (relay.Component, error) {
 	out := relay.Component{
 		Label: st.Label, Leaf: st.Leaf, Scheme: st.Scheme, MediaType: c.MediaType, Class: c.Class, Request: c.Request,
 		Nonce: st.Nonce, NonceRule: st.NonceRule, Required: st.Required, Digest: st.Digest, For: st.Node, Sources: len(st.Sources),
@@ -193,6 +214,11 @@ func (r *run) handed(st topologies.Step, c *verdict.Component) (relay.Component,
 			out.Evidence, out.Sealed = was.Evidence, was.Sealed
 			return out, nil
 		}
+	}
+	if stranger != nil { // whoever hands it on has no evidence for it either
+		out.For = ""
+		c.Reasons = append(c.Reasons, failureReason(stranger))
+		return out, nil
 	}
 	p := r.o.o.Peers
 	if st.Evidence == nil {
@@ -228,7 +254,8 @@ func sealInfo(session string, c relay.Component) trust.SealInfo {
 
 // takeIn verifies every new partial result of an answer, each under the keys of
 // the node that answers for its component, and gives the others their reason.
-func (r *run) takeIn(a *relay.Answer, earlier int, mine []int) {
+func (r *run) takeIn(a *relay.Answer, env *relay.Envelope, mine []int) {
+	earlier, room := len(env.Partials), r.keep(a.Receipts)
 	for _, i := range mine {
 		st, c := r.plan.Steps[i], &r.parts[i]
 		var all []verdict.Partial
@@ -253,6 +280,16 @@ func (r *run) takeIn(a *relay.Answer, earlier int, mine []int) {
 			if f.Label == st.Label {
 				why = append(why, verdict.Reason{Code: f.Code, Detail: "node " + st.Node + ": " + f.Detail})
 			}
+		}
+		if len(all) > 0 {
+			path, wrong := r.way(env, st, c.Request, a.Receipts)
+			if !room {
+				wrong = "more receipts than can be kept"
+			}
+			if wrong != "" {
+				all, why = nil, append(why, verdict.Reason{Code: verdict.ReasonPathDeviation, Detail: wrong})
+			}
+			c.Path = path
 		}
 		settle(st, c, all, why)
 	}

@@ -58,13 +58,13 @@ Of several files the worst tier decides the exit status:
 	fl.StringVar(&f.nonce, "nonce", "", "session nonce, 8 to 64 bytes (hex, base64 or base64url)")
 	fl.StringArrayVar(&f.given, "component-nonce", nil, "LABEL=VALUE: challenge of one component, for recorded evidence (repeatable)")
 	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
-	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE, ./FILE, FILE.txt with one (default "lead": what was submitted)`)
+	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE, ./FILE, FILE.txt, FILE.yaml with one (default "lead": what was submitted)`)
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
 	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for simulated machines (assize simulate writes one)")
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
 	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
 	fl.StringArrayVar(&f.attesters, "attesters", nil, "JWK set with the keys of lead attesters that sign whole composites (repeatable)")
-	fl.StringVarP(&f.output, "output", "o", "text", "text, json, ear (signed verdict) or bundle (signed verdict with its evidence)")
+	fl.StringVarP(&f.output, "output", "o", "text", "text, json, ear (signed verdict), bundle (signed verdict with its evidence) or pars (the signed results of a parallel topology, for assize verdict combine)")
 	return cmd
 }
 
@@ -75,8 +75,8 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	if len(files) > 1 && f.nonce != "" {
 		return usage("a nonce is for one composite, and %d files were given", len(files))
 	}
-	if !strings.Contains(" text json ear bundle ", " "+f.output+" ") {
-		return usage("-o %q: want text, json, ear or bundle", f.output)
+	if !strings.Contains(" text json ear bundle pars ", " "+f.output+" ") {
+		return usage("-o %q: want text, json, ear, bundle or pars", f.output)
 	}
 	template, err := f.request(cmd)
 	if err != nil {
@@ -85,6 +85,9 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	c, err := g.load()
 	if err != nil {
 		return err
+	}
+	if f.output == "pars" && !(template.Topology != nil && template.Topology.Head == topologies.Parallel || template.Topology == nil && isParallel(c.Topology)) {
+		return usage("-o pars is for a topology that is parallel at the top: under any other one the verdict says more than its results")
 	}
 	if f.endorsements != "" {
 		c.Endorsements = f.endorsements
@@ -141,6 +144,8 @@ func printResult(cmd *cobra.Command, output string, res *verdict.Result, r orche
 		raw, err = json.MarshalIndent(res.Document(), "", "  ")
 	case "ear":
 		raw = res.Token
+	case "pars":
+		raw, err = verdict.EncodeResults(res, false)
 	case "bundle":
 		raw, err = verdict.EncodeBundle(verdict.Bundle{Verdict: res.Token, Evidence: r.Evidence, EvidenceType: r.MediaType})
 	}
@@ -190,23 +195,13 @@ func (f *appraiseFlags) request(cmd *cobra.Command) (orchestrator.Request, error
 	return r, nil
 }
 
-// topology reads an expression, or a file that is named as one: "@FILE", a path
-// that begins with "/", "./" or "../", or a name that ends in .txt or .topology.
-// Anything else is never looked up: a file called "lead" in the working
-// directory must not decide what an expression means.
+// topology reads an expression, by the rules of topologySource.
 func topology(cmd *cobra.Command, text string) (*topologies.Expr, error) {
-	name, isFile := strings.CutPrefix(text, "@")
-	for _, p := range []string{"/", "./", "../"} {
-		isFile = isFile || strings.HasPrefix(text, p)
+	src, err := topologySource(cmd, text)
+	if err != nil {
+		return nil, usage("--topology: %w", err)
 	}
-	if isFile || strings.HasSuffix(text, ".txt") || strings.HasSuffix(text, ".topology") {
-		raw, err := readInput(cmd, name, topologies.MaxText)
-		if err != nil {
-			return nil, usage("--topology: %w", err)
-		}
-		text = string(raw)
-	}
-	e, err := topologies.Parse(text)
+	e, err := src.parse()
 	if err != nil {
 		return nil, usage("--topology: %w", err)
 	}

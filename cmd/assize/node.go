@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/assize/assize/cmd/assize/internal/config"
 	"github.com/assize/assize/fabric"
 	"github.com/assize/assize/orchestrator"
+	"github.com/assize/assize/topologies"
 	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verifiers/all"
 )
@@ -49,6 +52,9 @@ func (s *stack) loadNodes(context.Context, role) error {
 // process that has no part in it.
 func (s *stack) peers(spender orchestrator.Spender) (*orchestrator.Peers, error) {
 	if s.config.Node.Name == "" && len(s.config.Node.Peers) == 0 {
+		if len(s.config.Node.Paths) > 0 {
+			return nil, errors.New("node.paths are set, but this node has neither a name nor peers")
+		}
 		return nil, nil
 	}
 	signer, err := s.keys.load(nodeKey)
@@ -59,10 +65,33 @@ func (s *stack) peers(spender orchestrator.Spender) (*orchestrator.Peers, error)
 	if err != nil {
 		return nil, err
 	}
+	paths, err := s.paths()
+	if err != nil {
+		return nil, err
+	}
+	introductions, err := s.introductions()
+	if err != nil {
+		return nil, err
+	}
 	return &orchestrator.Peers{
 		Self: s.config.Node.Name, Nodes: s.nodes, Signer: signer, Seal: seal, Seen: spender,
-		Relayer: s.bus.RelayCaller(fabric.RelayCallerOptions{}), Expose: s.config.Node.Expose == "composite",
+		Relayer: s.bus.RelayCaller(fabric.RelayCallerOptions{Protection: s.sending}), Expose: s.config.Node.Expose == "composite", Paths: paths,
+		Introductions: introductions,
 	}, nil
+}
+
+// paths is the policy of node.paths, nil without a rule.
+func (s *stack) paths() (*topologies.Paths, error) {
+	rules := s.config.Node.Paths
+	if len(rules) == 0 {
+		return nil, nil
+	}
+	for i, rule := range rules { // so that an error names its rule
+		if _, err := topologies.ParsePaths(rule); err != nil {
+			return nil, fmt.Errorf("node.paths: rule %d: %w", i+1, err)
+		}
+	}
+	return topologies.ParsePaths(strings.Join(rules, "\n"))
 }
 
 // serveNode takes what other nodes hand to this one.
@@ -75,7 +104,7 @@ func (s *stack) serveNode(r role) error {
 		return err
 	}
 	svc, err := s.bus.ServeRelay(relayHandler{s.lead}, fabric.RelayOptions{
-		Node: s.config.Node.Name, Developer: s.identity().Developer, Build: s.identity().Build, KID: signer.KID(), Budget: s.config.Budget,
+		Node: s.config.Node.Name, Developer: s.identity().Developer, Build: s.identity().Build, KID: signer.KID(), Budget: s.config.Budget, Seal: s.seals,
 	})
 	if err != nil {
 		return err
@@ -108,7 +137,8 @@ func newKeysNode(g *globals) *cobra.Command {
 		Long: `Node prints the name of this node (node.name), the keys with which it and its
 verifiers sign, and the key that evidence for it is sealed to, generating those
 that do not exist yet. Peers name the file under node.peers: they then hand parts
-of a topology to this node, accept what it hands to them, and believe the results
+of a topology to this node, accept what it hands to them, answer its signed
+requests to their verifiers, seal what they send to it, and believe the results
 of its verifiers for components that are placed at it.`,
 		Example: "  assize keys node --config vendor-a.yaml > vendor-a.node.json",
 		Args:    exactly(0),
@@ -133,14 +163,23 @@ func ownNode(g *globals) ([]byte, error) {
 	if c.Node.Name == "" {
 		return nil, usage("keys node: this node has no name, set node.name")
 	}
-	set, err := all.Set()
+	n, err := describeNode(c)
 	if err != nil {
 		return nil, err
+	}
+	return trust.EncodeNode(n)
+}
+
+// describeNode is this node as its peers are to know it.
+func describeNode(c config.Config) (trust.Node, error) {
+	set, err := all.Set()
+	if err != nil {
+		return trust.Node{}, err
 	}
 	store := newKeystore(c.StateDir)
 	signer, err := store.load(nodeKey)
 	if err != nil {
-		return nil, err
+		return trust.Node{}, err
 	}
 	keys := []trust.Key{signer.Key(c.Node.Name, nil, trust.RoleNode)}
 	for _, sc := range set.Schemes() {
@@ -149,26 +188,26 @@ func ownNode(g *globals) ([]byte, error) {
 		}
 		s, err := store.load(sc.Name)
 		if err != nil {
-			return nil, err
+			return trust.Node{}, err
 		}
 		keys = append(keys, anchor(sc.Name, s))
 	}
 	// Verifiers in processes of their own are this node's as well.
 	others, err := loadJWKS(c.Trust)
 	if err != nil {
-		return nil, err
+		return trust.Node{}, err
 	}
 	own, err := trust.NewAnchors(keys...)
 	if err != nil {
-		return nil, err
+		return trust.Node{}, err
 	}
 	anchors, err := withVerifiers(own, others)
 	if err != nil {
-		return nil, err
+		return trust.Node{}, err
 	}
 	seal, err := store.loadSeal()
 	if err != nil {
-		return nil, err
+		return trust.Node{}, err
 	}
-	return trust.EncodeNode(trust.Node{Name: c.Node.Name, Keys: anchors, Seal: []trust.SealKey{seal.Public(time.Time{})}})
+	return trust.Node{Name: c.Node.Name, Keys: anchors, Seal: []trust.SealKey{seal.Public(time.Time{})}}, nil
 }

@@ -75,7 +75,12 @@ func (s *stack) warn() {
 	}
 	if host, _, err := net.SplitHostPort(s.config.Listen); err == nil {
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			s.log.Warn("insecure setting: the HTTP API has neither TLS nor authentication and listens beyond loopback", "listen", s.config.Listen)
+			switch tls := s.config.ListenTLS; {
+			case tls.Cert == "":
+				s.log.Warn("insecure setting: the HTTP API has neither TLS nor authentication and listens beyond loopback", "listen", s.config.Listen)
+			case tls.ClientCA == "":
+				s.log.Warn("insecure setting: the HTTP API answers everybody and listens beyond loopback", "key", "listen_tls.client_ca")
+			}
 		}
 	}
 }
@@ -85,12 +90,12 @@ func serveHTTP(ctx context.Context, s *stack, metrics http.Handler) error {
 	handler, err := api.New(api.Options{
 		Appraiser: s.lead, JWKS: s.own.JWKS, Ready: s.bus.Ready, Verifiers: s.list, Metrics: metrics, Logger: s.log,
 		MaxBody: int64(evidenceLimits(s.config).Composite), InFlight: s.config.Limits.InFlight, Budget: s.config.Budget,
+		Parallel: isParallel(s.config.Topology),
 	})
 	if err != nil {
 		return err
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", s.config.Listen)
+	ln, scheme, err := listenHTTP(ctx, s.config.Listen, s.config.ListenTLS)
 	if err != nil {
 		return err
 	}
@@ -99,7 +104,7 @@ func serveHTTP(ctx context.Context, s *stack, metrics http.Handler) error {
 		WriteTimeout: s.config.Budget + 30*time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	s.log.Info("listening", "address", "http://"+ln.Addr().String(), "schemes", schemeNames(s), "fabric", s.config.Fabric.Mode)
+	s.log.Info("listening", "address", scheme+"://"+ln.Addr().String(), "schemes", schemeNames(s), "fabric", s.config.Fabric.Mode)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
 	select {

@@ -57,6 +57,9 @@ type stack struct {
 	roots     *trust.Roots   // beyond those of the vendors
 	nodes     *trust.Nodes   // other verifier nodes; nil if there are none
 	local     []api.Verifier // what this process serves
+	seals     []*trust.SealPrivate
+	guard     *verifiers.Guard      // whose requests are answered; nil for everybody's
+	sending   *verifiers.Protection // what is signed and sealed; nil for nothing
 	bus       *fabric.Bus
 	directory *fabric.Directory
 	lead      *orchestrator.Orchestrator
@@ -73,7 +76,7 @@ func start(ctx context.Context, c config.Config, log *slog.Logger, r role, roots
 	if err := s.loadRoots(rootsFile); err != nil {
 		return nil, err
 	}
-	steps := []func(context.Context, role) error{s.loadSchemes, s.loadTrust, s.loadNodes, s.connect}
+	steps := []func(context.Context, role) error{s.loadSchemes, s.loadTrust, s.loadNodes, s.protect, s.connect}
 	if s.serves() {
 		steps = append(steps, s.serve)
 	}
@@ -201,7 +204,7 @@ func (s *stack) connect(ctx context.Context, r role) error {
 	fc := fabric.Config{
 		Name:   fmt.Sprintf("assize/%s/%s-%d", r.name, hostname, os.Getpid()),
 		Tenant: f.Tenant, Site: f.Site, URLs: f.URLs, CredsFile: f.Creds, NKeyFile: f.NKey,
-		CAFile: f.TLS.CA, CertFile: f.TLS.Cert, KeyFile: f.TLS.Key, InboxPrefix: f.InboxPrefix,
+		CAFile: f.TLS.CA, CertFile: f.TLS.Cert, KeyFile: f.TLS.Key, TLSFirst: f.TLS.First, InboxPrefix: f.InboxPrefix,
 		Logger: s.log, RetryConnect: !r.oneShot && !r.lead,
 	}
 	if f.Mode == "embedded" {
@@ -220,7 +223,7 @@ func (s *stack) connect(ctx context.Context, r role) error {
 // where used nonces must be remembered.
 func (s *stack) startServer(ctx context.Context, r role, fc *fabric.Config) error {
 	o := embed.Options{Name: "assize", Logger: s.log}
-	if r.lead && !r.oneShot && s.config.Fabric.Nonces == "jetstream" {
+	if r.lead && !r.oneShot && (s.config.Fabric.Nonces == "jetstream" || s.auditStore(r) == "jetstream") {
 		o.JetStream = true
 		o.StoreDir = filepath.Join(s.config.StateDir, "jetstream")
 	}
@@ -262,6 +265,7 @@ func (s *stack) serve(_ context.Context, r role) error {
 	for _, sc := range s.schemes.Schemes() {
 		svc, err := s.bus.Serve(node, fabric.ServiceOptions{
 			Scheme: sc, KID: node.KID(sc.Name), Identity: s.identity(), Budget: s.config.Budget,
+			Guard: s.guard, Node: s.config.Node.Name, Seal: s.seals,
 		})
 		if err != nil {
 			return err
@@ -303,7 +307,7 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 		}
 	}
 	o := orchestrator.Options{
-		Schemes: routable, Appraiser: s.bus.Caller(fabric.CallerOptions{}), Anchors: s.anchors,
+		Schemes: routable, Appraiser: s.bus.Caller(fabric.CallerOptions{Protection: s.sending}), Anchors: s.anchors,
 		Signer: signer, Identity: s.identity(), Route: s.route, Topology: &expr, Simulated: len(s.roots.Schemes) > 0,
 		LeadKeys: attesterKeys{s.attesters}, Clock: time.Now, Rand: rand.Reader, Limits: evidenceLimits(s.config), Budget: s.config.Budget,
 	}
@@ -319,10 +323,17 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 		s.stop = append(s.stop, func(context.Context) error { sp.Close(); return nil })
 		o.Spender = spender{sp}
 	}
+	if o.Auditor, err = s.openAudit(ctx, r, signer); err != nil {
+		return err
+	}
+	o.AuditRequired = s.config.Audit.Required
 	if o.Peers, err = s.peers(o.Spender); err != nil {
 		return err
 	}
 	if s.lead, err = orchestrator.New(o); err != nil {
+		return err
+	}
+	if err := s.serveIntroductions(); err != nil {
 		return err
 	}
 	return s.serveNode(r)

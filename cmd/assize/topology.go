@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -40,12 +39,12 @@ type lintFlags struct {
 func newTopologyLint(g *globals) *cobra.Command {
 	f := &lintFlags{}
 	cmd := &cobra.Command{
-		Use:   "lint EXPR|@FILE",
+		Use:   "lint EXPR|@FILE|FILE.yaml",
 		Short: "Check a topology expression",
 		Long: `Lint parses and plans an expression and prints every problem with its position:
 syntax, nesting, a quorum larger than its operands, a component that is owned
-twice, a chain that comes back to a node, and nodes that are not under node.peers
-(a warning). With --evidence also labels that the evidence does not have,
+twice, a chain or a relay that comes back to a node, and, as warnings, nodes that
+are not under node.peers or have no key to seal to. With --evidence also labels that the evidence does not have,
 components that nobody names, and components that nobody here can appraise.
 Signatures of the evidence are not checked, and nothing is appraised. Who can
 appraise is read from the configuration; no other process is asked.
@@ -72,15 +71,16 @@ func runLint(cmd *cobra.Command, g *globals, f *lintFlags, arg string) error {
 	if f.output != "text" && f.output != "json" {
 		return usage("-o %q: want text or json", f.output)
 	}
-	text, err := expression(cmd, arg)
+	src, err := topologySource(cmd, arg)
 	if err != nil {
-		return err
+		return usage("%w", err)
 	}
 	p, err := newPlanner(g)
 	if err != nil {
 		return err
 	}
 	in := topologies.LintInput{Peers: p.nodes.Names(), Input: topologies.Input{Self: p.config.Node.Name, Route: p.route, Optional: f.optional}}
+	in.NoSeal = p.unsealed()
 	if f.evidence != "" {
 		sub, err := p.submitted(cmd, f.evidence, f.mediaType)
 		if err != nil {
@@ -88,34 +88,18 @@ func runLint(cmd *cobra.Command, g *globals, f *lintFlags, arg string) error {
 		}
 		in.Components, in.Submitted = sub.components, true
 	}
-	problems := topologies.Lint(text, in)
+	problems := src.lint(in)
 	failed := false
 	for _, x := range problems {
 		failed = failed || x.Severity == topologies.SeverityError
 	}
-	if err := printProblems(cmd.OutOrStdout(), f.output, text, problems); err != nil {
+	if err := printProblems(cmd.OutOrStdout(), f.output, src.text, problems); err != nil {
 		return err
 	}
 	if failed {
 		return &exitError{code: exitFailed}
 	}
 	return nil
-}
-
-// expression is the text of an expression, with the rules of --topology.
-func expression(cmd *cobra.Command, arg string) (string, error) {
-	name, isFile := strings.CutPrefix(arg, "@")
-	for _, p := range []string{"/", "./", "../"} {
-		isFile = isFile || strings.HasPrefix(arg, p)
-	}
-	if !isFile && !strings.HasSuffix(arg, ".txt") && !strings.HasSuffix(arg, ".topology") {
-		return arg, nil
-	}
-	raw, err := readInput(cmd, name, topologies.MaxText)
-	if err != nil {
-		return "", usage("%w", err)
-	}
-	return string(raw), nil
 }
 
 func printProblems(w io.Writer, output, text string, problems []topologies.Problem) error {
@@ -171,14 +155,5 @@ func printJSON(w io.Writer, v any) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "%s\n", raw)
-	return err
-}
-
-// located points at the place of an error in an expression.
-func located(text string, err error) error {
-	var pe *topologies.ParseError
-	if errors.As(err, &pe) {
-		return usage("%w\n  %s\n  %s^", err, aligned(strings.ReplaceAll(text, "\n", " ")), strings.Repeat(" ", len([]rune(text[:min(pe.Pos, len(text))]))))
-	}
 	return err
 }

@@ -68,6 +68,10 @@ func TestTopologyLint(t *testing.T) {
 		{"a node that is no peer", 0, "1:11: warning: vendor-a is not among", []string{"lead(cpu, gpu@vendor-a)"}},
 		{"a peer", 0, "no problems", []string{"cascade(cpu@me, gpu@vendor-a)", "--config", config, "--evidence", file}},
 		{"nobody serves it", exitFailed, "no node serves intel-tdx", []string{"lead(cpu, gpu)", "--evidence", file, "--config", write(t, "c.yaml", []byte("schemes: [nvidia-gpu]\n"))}},
+		{"yaml", 0, "no problems", []string{write(t, "t.yaml", []byte("lead: [cpu, gpu/*]\n")), "--evidence", file}},
+		{"owned twice in yaml", exitFailed, "4:7: error: gpu is already named as gpu in line 3, column 5 [owned-twice]\n    -   gpu\n        ^", []string{write(t, "t.yml", []byte("lead:\n  - cpu\n  - gpu\n  -   gpu\n"))}},
+		{"wrong yaml", exitFailed, "2:1: error: unknown key \"a\", expected one of", []string{"@" + write(t, "t.yaml", []byte("lead: [cpu]\na: b\n"))}},
+		{"a relay that comes back", exitFailed, "[loop]", []string{"lead(cpu, lead(lead(gpu)@me)@vendor-a)", "--config", config}},
 		{"no expression", exitUsage, "", nil},
 		{"no such file", exitUsage, "", []string{"@no-such-file"}},
 		{"bad output", exitUsage, "", []string{"lead", "-o", "svg"}},
@@ -321,5 +325,36 @@ func TestTopologyHelp(t *testing.T) {
 		if o := assize(t, t.TempDir(), "topology", c.Name(), "--help"); o.code != 0 || c.Example == "" || !strings.Contains(o.out, "Examples:") {
 			t.Errorf("%s: %d", c.Name(), o.code)
 		}
+	}
+}
+
+// The two forms of an expression give the same plan, and each prints the other.
+func TestTopologyForms(t *testing.T) {
+	state := t.TempDir()
+	const text = "lead(cpu, cascade(gpu/*@a, switch@b), parallel(quorum 2: nic@x, nic@y))"
+	const form = "lead:\n  - cpu\n  - cascade: [gpu/*@a, switch@b]\n  - parallel: {quorum: 2, of: [nic@x, nic@y]}\n"
+	file := write(t, "t.yaml", []byte(form))
+	for _, c := range []struct{ arg, format, want string }{
+		{text, "yaml", form}, {file, "text", text + "\n"}, {file, "yaml", form}, {text, "text", text + "\n"},
+	} {
+		if o := assize(t, state, "topology", "show", c.arg, "--format", c.format); o.code != 0 || o.out != c.want {
+			t.Errorf("%s %s: %d %q %s", c.arg, c.format, o.code, o.out, o.err)
+		}
+	}
+	one, two := assize(t, state, "topology", "show", "lead(cpu, gpu)", "--evidence", sample(t)), assize(t, state, "topology", "show", write(t, "u.yml", []byte("lead: [cpu, gpu]")), "--evidence", sample(t))
+	if one.code != 0 || one.out != two.out {
+		t.Errorf("%d %s\n%s%s", one.code, one.out, two.out, two.err)
+	}
+	for arg, want := range map[string]string{
+		write(t, "v.yaml", []byte("lead:\n  - cpu\n  - /x\n")): "line 3, column 5: \"/x\" is not a label path\n    - /x\n      ^",
+		"lead(/x)":                        "at position 6",
+		write(t, "w.yaml", []byte("#\n")): "no expression",
+	} {
+		if o := assize(t, state, "topology", "show", arg, "--format", "text"); o.code != exitUsage || !strings.Contains(o.err, want) {
+			t.Errorf("%s: %d %s", arg, o.code, o.err)
+		}
+	}
+	if o := assize(t, state, "topology", "show", "lead", "--format", "xml"); o.code != exitUsage {
+		t.Errorf("%d %s", o.code, o.err)
 	}
 }

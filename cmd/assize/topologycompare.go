@@ -64,7 +64,7 @@ Exit status is that of the worst verdict, 1 if a topology could not be run.`,
 	fl.StringVar(&f.nonce, "nonce", "", "session nonce, 8 to 64 bytes (hex, base64 or base64url)")
 	fl.StringArrayVar(&f.given, "component-nonce", nil, "LABEL=VALUE: challenge of one component, for recorded evidence (repeatable)")
 	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
-	fl.StringArrayVar(&exprs, "topology", nil, "topology expression, or @FILE, ./FILE, FILE.txt with one (two or more)")
+	fl.StringArrayVar(&exprs, "topology", nil, "topology expression, or @FILE, ./FILE, FILE.txt, FILE.yaml with one (two or more)")
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
 	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for simulated machines (assize simulate writes one)")
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")

@@ -106,17 +106,21 @@ func (p *planner) parse(raw []byte, o evidence.Options) (*submission, error) {
 
 // input is what the lead plans over.
 func (p *planner) input(s *submission) topologies.Input {
-	in := topologies.Input{Components: s.components, Route: p.route, Self: p.config.Node.Name}
-	if s.tree.Commits() {
-		in.Commit = &evidence.Commitment{Leaves: s.tree.LeafDigests(), Signer: s.tree.LeadSigner()}
-	}
-	if t := s.tree.Ratsd(); t != nil && t.Function != "" {
-		in.Adjust = &topologies.Adjustment{Function: t.Function, Sizes: map[string]int{}}
-		for label, n := range t.Sizes {
-			in.Adjust.Sizes[string(label)] = n
-		}
-	}
+	in := orchestrator.PlanInput(s.tree, s.components)
+	in.Route, in.Self = p.route, p.config.Node.Name
 	return in
+}
+
+// unsealed are the peers that nothing can be sealed to, where that has to be.
+func (p *planner) unsealed() []string {
+	if p.config.Node.Expose == "composite" {
+		return nil
+	}
+	return slices.DeleteFunc(p.nodes.Names(), func(name string) bool {
+		n, _ := p.nodes.Lookup(name)
+		_, seals := n.SealKey(time.Now())
+		return seals
+	})
 }
 
 // flow is who sends what when a plan is carried out.
@@ -138,13 +142,13 @@ func (p *planner) flow(plan *topologies.Plan, s *submission, expose bool) (*topo
 // showFlags are the flags of "assize topology show".
 type showFlags struct {
 	lintFlags
-	nonce, expose string
+	nonce, expose, format string
 }
 
 func newTopologyShow(g *globals) *cobra.Command {
 	f := &showFlags{}
 	cmd := &cobra.Command{
-		Use:   "show EXPR|@FILE --evidence FILE",
+		Use:   "show EXPR|@FILE|FILE.yaml --evidence FILE",
 		Short: "Print or draw the plan, the messages, and who sees which evidence",
 		Long: `Show plans an expression over composite evidence, as this configuration would
 carry it out, and prints for every component who appraises it and by which
@@ -155,19 +159,23 @@ Nothing is sent or appraised, and signatures of the evidence are not checked.
 Messages are those of the plan when everybody answers at the first attempt;
 sizes are those of the evidence in them, without envelopes, signatures or seals.
 What a node does with its part is taken from the expression that it is handed;
-its own configuration is not known here. Challenge rules need --nonce.`,
+its own configuration is not known here. Challenge rules need --nonce.
+
+With --format it prints the expression itself, as one line of text or as YAML.`,
 		Example: `  assize topology show 'lead(cpu, gpu/*)' --evidence machine.cmw --nonce 8f3c…
-  assize topology show 'cascade(cpu, gpu/*@vendor-a)' --evidence machine.cmw --config node.yaml -o svg > plan.svg`,
+  assize topology show 'cascade(cpu, gpu/*@vendor-a)' --evidence machine.cmw --config node.yaml -o svg > plan.svg
+  assize topology show 'cascade(cpu, gpu/*@vendor-a)' --format yaml > machine.yaml`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "evidence", "media-type", "optional", "nonce", "expose"); err != nil {
+			if err := notEmpty(cmd, "evidence", "media-type", "optional", "nonce", "expose", "format"); err != nil {
 				return err
 			}
 			return runShow(cmd, g, f, args[0])
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.evidence, "evidence", "", "composite evidence that is planned over (required)")
+	fl.StringVar(&f.evidence, "evidence", "", "composite evidence that is planned over")
+	fl.StringVar(&f.format, "format", "", "text or yaml: print the expression in that form, and nothing else")
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
 	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
 	fl.StringVar(&f.nonce, "nonce", "", "session nonce, 8 to 64 bytes (hex, base64 or base64url), for the challenge rules")
@@ -180,18 +188,23 @@ func runShow(cmd *cobra.Command, g *globals, f *showFlags, arg string) error {
 	switch {
 	case !slices.Contains([]string{"text", "json", "svg"}, f.output):
 		return usage("-o %q: want text, json or svg", f.output)
-	case f.evidence == "":
-		return usage("topology show wants --evidence FILE")
+	case !slices.Contains([]string{"", "text", "yaml"}, f.format):
+		return usage("--format %q: want text or yaml", f.format)
+	case f.format == "" && f.evidence == "":
+		return usage("topology show wants --evidence FILE, or --format")
 	case !slices.Contains([]string{"", "own", "composite"}, f.expose):
 		return usage("--expose %q: want own or composite", f.expose)
 	}
-	text, err := expression(cmd, arg)
+	src, err := topologySource(cmd, arg)
 	if err != nil {
-		return err
+		return usage("%w", err)
 	}
-	e, err := topologies.Parse(text)
+	e, err := src.parse()
 	if err != nil {
-		return located(text, err)
+		return src.located(err)
+	}
+	if f.format != "" {
+		return printForm(cmd.OutOrStdout(), e, f.format)
 	}
 	p, err := newPlanner(g)
 	if err != nil {
@@ -210,7 +223,7 @@ func runShow(cmd *cobra.Command, g *globals, f *showFlags, arg string) error {
 	}
 	plan, err := topologies.New(e, in)
 	if err != nil {
-		return located(text, err)
+		return src.located(err)
 	}
 	flow, err := p.flow(plan, sub, f.expose == "composite" || f.expose == "" && p.config.Node.Expose == "composite")
 	if err != nil {
@@ -225,6 +238,19 @@ func runShow(cmd *cobra.Command, g *globals, f *showFlags, arg string) error {
 		return err
 	}
 	return printPlan(out, planDocument(plan, flow))
+}
+
+// printForm prints an expression as one line of text or as YAML.
+func printForm(w io.Writer, e topologies.Expr, format string) error {
+	text := e.String() + "\n"
+	if format == "yaml" {
+		var err error
+		if text, err = e.YAML(); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(w, text)
+	return err
 }
 
 // planJSON is a plan as JSON for people and programs.

@@ -16,7 +16,6 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
 	"github.com/assize/assize/orchestrator"
-	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers/all"
 )
@@ -27,11 +26,11 @@ func newVerdict() *cobra.Command {
 		Short:   "Check signed verdicts",
 		Example: "  assize verdict verify bundle.json --trust jwks.json",
 		Args: func(*cobra.Command, []string) error {
-			return usage("verdict wants a sub-command: verify")
+			return usage("verdict wants a sub-command: verify or combine")
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
-	cmd.AddCommand(newVerdictVerify())
+	cmd.AddCommand(newVerdictVerify(), newVerdictCombine())
 	return cmd
 }
 
@@ -42,6 +41,8 @@ type verifyFlags struct {
 	at       string
 	output   string
 	topology string
+	nodes    []string
+	paths    string
 	recorded bool
 	evidence bool
 }
@@ -56,6 +57,11 @@ func newVerdictVerify() *cobra.Command {
 and statement, that the verdict is no better than the parts allow, the derivation
 of every challenge, and, with a bundle, that all of it is about this evidence.
 The JWK set says which key may sign what (see assize keys jwks --help).
+With node files (see assize keys node --help) a result counts only under the keys
+of the node at which its component is placed, and every node on the way must have
+signed that it received it so. --paths refuses ways that its rules do not allow:
+[LABEL-PATTERN:] node > node > … [max N], where * is one node and ** at the end
+any number.
 Exit status is that of the verdict, or 1 when it must not be believed. A verdict
 made as of another time counts as a warning at best, unless --allow-recorded.`,
 		Example: `  assize appraise machine.cmw --nonce 8f3c… -o bundle > bundle.json
@@ -63,7 +69,7 @@ made as of another time counts as a warning at best, unless --allow-recorded.`,
   assize verdict verify bundle.json --trust jwks.json --nonce 8f3c… --topology 'lead(cpu, gpu/0)'`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "trust", "nonce", "at", "topology"); err != nil {
+			if err := notEmpty(cmd, "trust", "nonce", "at", "topology", "node", "paths"); err != nil {
 				return err
 			}
 			return runVerify(cmd, f, args[0])
@@ -74,6 +80,8 @@ made as of another time counts as a warning at best, unless --allow-recorded.`,
 	fl.StringVar(&f.nonce, "nonce", "", "the session nonce that the verdict must be for")
 	fl.StringVar(&f.at, "at", "", "time of checking (RFC 3339), for stored verdicts (default: now)")
 	fl.StringVar(&f.topology, "topology", "", "topology expression: components that must be in the verdict, and as required ones")
+	fl.StringArrayVar(&f.nodes, "node", nil, "node file with the keys of a verifier node (repeatable); then every node that is named must have one")
+	fl.StringVar(&f.paths, "paths", "", "rules of allowed paths, separated by semicolons, or @FILE, ./FILE, FILE.txt with one a line")
 	fl.BoolVar(&f.recorded, "allow-recorded", false, "accept an affirming verdict that was made as of another time than now")
 	fl.BoolVar(&f.evidence, "require-evidence", false, "refuse a verdict that comes without the evidence it is about")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
@@ -87,11 +95,7 @@ func runVerify(cmd *cobra.Command, f *verifyFlags, file string) error {
 	if f.output != "text" && f.output != "json" {
 		return usage("-o %q: want text or json", f.output)
 	}
-	sets, err := readAnchors(cmd, f.trust)
-	if err != nil {
-		return err
-	}
-	anchors, err := trust.Merge(sets...)
+	anchors, nodes, err := readTrust(cmd, f.trust, f.nodes)
 	if err != nil {
 		return err
 	}
@@ -114,6 +118,9 @@ func runVerify(cmd *cobra.Command, f *verifyFlags, file string) error {
 		return err
 	}
 	if err := recheck(cmd, f, res, bundle); err != nil {
+		return err
+	}
+	if err := recheckWays(cmd, f.paths, res, nodes); err != nil {
 		return err
 	}
 	if err := printVerified(cmd, f.output, res, bundle); err != nil {

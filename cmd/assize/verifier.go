@@ -19,7 +19,13 @@ func newVerifier(g *globals) *cobra.Command {
 		Short: "Run a component verifier that joins an external NATS",
 		Long: `Verifier runs schemes as component verifiers on an external NATS and nothing else.
 The lead must hold their public keys: "assize keys jwks --only NAME" prints them,
-and the lead's configuration names the file under "trust".`,
+and the lead's configuration names the file under "trust".
+
+With node.peers in its configuration it answers signed requests of those nodes
+only ("assize keys node" at the lead prints the file), unless node.callers is any.
+With node.name, which is then its site as well, it is a node that leads can name
+as a peer: print its file with "assize keys node", and they seal requests to it.
+Processes that share a name share the keys node and node-seal of one state_dir.`,
 		Example: "  assize verifier --schemes intel-tdx,nvidia-gpu --nats nats://127.0.0.1:4222",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -23,9 +23,11 @@ type Config struct {
 	StateDir string `yaml:"state_dir"`
 	// Listen is the host:port of the HTTP API.
 	Listen string `yaml:"listen"`
+	// ListenTLS makes the API speak HTTPS.
+	ListenTLS ListenTLS `yaml:"listen_tls"`
 	// Schemes are the schemes that this process appraises itself.
 	Schemes []string `yaml:"schemes"`
-	// Topology is the default topology expression.
+	// Topology is the default topology expression; in a file also in YAML form.
 	Topology string `yaml:"topology"`
 	// Endorsements is a folder of collateral.
 	Endorsements string `yaml:"endorsements"`
@@ -42,6 +44,70 @@ type Config struct {
 	Limits    Limits        `yaml:"limits"`
 	Identity  Identity      `yaml:"identity"`
 	Telemetry Telemetry     `yaml:"telemetry"`
+	// Audit is the record of what this process did.
+	Audit Audit `yaml:"audit"`
+}
+
+// Audit says where this process keeps records of what it did.
+type Audit struct {
+	// Store is "file" (files below state_dir), "jetstream" or "off". The default
+	// is file for a service and off for a process of one appraisal.
+	Store string `yaml:"store"`
+	// Required: no verdict and no answer without a record of it.
+	Required bool `yaml:"required"`
+	// Log names the log in JetStream; default node.name, or "lead".
+	Log string `yaml:"log"`
+	// CheckpointEvery is the number of records, and CheckpointAfter the time,
+	// after which what was added is signed.
+	CheckpointEvery int           `yaml:"checkpoint_every"`
+	CheckpointAfter time.Duration `yaml:"checkpoint_after"`
+	// Sync is "never" (default), "checkpoint" or "always": when files are forced
+	// to the disk.
+	Sync string `yaml:"sync"`
+	// RotateBytes is the size from which a new file is begun, KeepFiles how many
+	// files are kept (0 for all).
+	RotateBytes int `yaml:"rotate_bytes"`
+	KeepFiles   int `yaml:"keep_files"`
+	// Replicas, MaxAge and MaxBytes (0 for no end) are those of the stream.
+	Replicas int           `yaml:"replicas"`
+	MaxAge   time.Duration `yaml:"max_age"`
+	MaxBytes int           `yaml:"max_bytes"`
+}
+
+var token = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func (a *Audit) defaults(node string) {
+	def(&a.Sync, "never")
+	def(&a.Log, node)
+	def(&a.Log, "lead")
+	if a.CheckpointEvery == 0 {
+		a.CheckpointEvery = 256
+	}
+	if a.CheckpointAfter == 0 {
+		a.CheckpointAfter = time.Minute
+	}
+}
+
+func (a *Audit) check(mode string) error {
+	switch {
+	case a.Store != "" && a.Store != "file" && a.Store != "jetstream" && a.Store != "off":
+		return fmt.Errorf("config: audit.store is %q, want file, jetstream or off", a.Store)
+	case a.Store == "off" && a.Required:
+		return errors.New("config: audit.required is set but audit.store is off")
+	case a.Sync != "never" && a.Sync != "checkpoint" && a.Sync != "always":
+		return fmt.Errorf("config: audit.sync is %q, want never, checkpoint or always", a.Sync)
+	case !token.MatchString(a.Log):
+		return fmt.Errorf("config: audit.log is %q, want [A-Za-z0-9_-]{1,64}", a.Log)
+	case a.CheckpointEvery < 1 || a.CheckpointEvery > 1024:
+		return fmt.Errorf("config: audit.checkpoint_every is %d, want 1 to 1024", a.CheckpointEvery)
+	case a.CheckpointAfter < time.Second || a.CheckpointAfter > 24*time.Hour:
+		return fmt.Errorf("config: audit.checkpoint_after is %s, want 1s to 24h", a.CheckpointAfter)
+	case a.RotateBytes < 0 || a.KeepFiles < 0 || a.MaxAge < 0 || a.MaxBytes < 0:
+		return errors.New("config: audit: a limit is negative")
+	case a.Replicas < 0 || a.Replicas > 5 || a.Replicas > 1 && mode == "embedded":
+		return fmt.Errorf("config: audit.replicas is %d, want 1 to 5, and 1 with the embedded server", a.Replicas)
+	}
+	return nil
 }
 
 // Node says which other nodes parts of a topology can be handed to, and by
@@ -55,6 +121,43 @@ type Node struct {
 	// sealed to it, and digests of the rest; or "composite": every node of a
 	// chain gets the whole composite in the clear.
 	Expose string `yaml:"expose"`
+	// Attest says who has to show what it runs on before anything is exchanged.
+	Attest Attest `yaml:"attest"`
+	// Paths are rules of allowed paths, as in --paths of assize verdict verify:
+	// evidence that would take another one is neither sent nor accepted. Without a
+	// rule every path between nodes that know each other is allowed.
+	Paths []string `yaml:"paths"`
+	// Sign is "always" (default) or "when-unsigned": which requests to verifiers
+	// carry the signature of this node. Without a name nothing is signed.
+	Sign string `yaml:"sign"`
+	// Seal is "when-possible" (default) or "always": what is sealed to nodes, and
+	// whether a node or site without a seal key is sent anything.
+	Seal string `yaml:"seal"`
+	// Edges are exceptions from Sign and Seal by the name of a node or site.
+	Edges map[string]Edge `yaml:"edges"`
+	// Callers says whose requests the verifiers here answer: "peers", those of
+	// this node and its peers, or "any". Default: peers where there are some.
+	Callers string `yaml:"callers"`
+}
+
+// Attest are the rules of introductions between nodes.
+type Attest struct {
+	// Require is "none" (default), "warning" or "affirming": the worst tier of
+	// another node's evidence that is good enough.
+	Require string `yaml:"require"`
+	// Peers are exceptions by name: "vendor-b=affirming".
+	Peers []string `yaml:"peers"`
+	// TTL is how long a node counts as attested.
+	TTL time.Duration `yaml:"ttl"`
+	// Evidence is the URL of a ratsd agent that makes evidence of this machine;
+	// without it this node does not introduce itself.
+	Evidence string `yaml:"evidence"`
+}
+
+// Edge is what holds towards one node or site; empty is as for all others.
+type Edge struct {
+	Sign string `yaml:"sign"`
+	Seal string `yaml:"seal"`
 }
 
 // Fabric says how the process joins NATS.
@@ -81,6 +184,19 @@ type TLS struct {
 	CA   string `yaml:"ca"`
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
+	// First does the TLS handshake before the protocol, for a server with
+	// handshake_first.
+	First bool `yaml:"first"`
+}
+
+// ListenTLS names PEM files for the HTTP API. They are read again when they
+// change, so that certificates can be renewed under a running process.
+type ListenTLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	// ClientCA are the roots of client certificates. With it nobody is answered
+	// who has none.
+	ClientCA string `yaml:"client_ca"`
 }
 
 // Limits bound one composite; 0 means the default.
@@ -146,6 +262,9 @@ func read(path string, c *Config) error {
 	if len(doc.Content) == 0 {
 		return nil
 	}
+	if err := oneLine(doc.Content[0]); err != nil {
+		return fmt.Errorf("config: %s:%w", path, err)
+	}
 	if err := known(doc.Content[0], c); err != nil {
 		return fmt.Errorf("config: %s:%w", path, err)
 	}
@@ -171,10 +290,23 @@ func (c *Config) defaults() error {
 	def(&c.Fabric.Nonces, "jetstream")
 	def(&c.Telemetry.ServiceName, "assize")
 	def(&c.Node.Expose, "own")
+	def(&c.Node.Attest.Require, "none")
+	if c.Node.Attest.TTL == 0 {
+		c.Node.Attest.TTL = defaultAttestTTL
+	}
+	def(&c.Node.Seal, "when-possible")
+	if c.Node.Name != "" {
+		def(&c.Node.Sign, "always")
+	}
+	if len(c.Node.Peers) > 0 {
+		def(&c.Node.Callers, "peers")
+	}
+	def(&c.Node.Callers, "any")
 	def(&c.Identity.Developer, "https://github.com/assize/assize")
 	if c.Budget == 0 {
 		c.Budget = 10 * time.Second
 	}
+	c.Audit.defaults(c.Node.Name)
 	if c.Limits.InFlight == 0 {
 		c.Limits.InFlight = 64
 	}
@@ -200,6 +332,9 @@ func stateHome() (string, error) {
 }
 
 func (c *Config) check() error {
+	if err := c.Audit.check(c.Fabric.Mode); err != nil {
+		return err
+	}
 	switch {
 	case c.Fabric.Mode != "embedded" && c.Fabric.Mode != "external":
 		return fmt.Errorf("config: fabric.mode is %q, want embedded or external", c.Fabric.Mode)
@@ -213,6 +348,10 @@ func (c *Config) check() error {
 		return errors.New("config: fabric: creds and nkey are both set")
 	case (c.Fabric.TLS.Cert == "") != (c.Fabric.TLS.Key == ""):
 		return errors.New("config: fabric.tls: cert and key go together")
+	case (c.ListenTLS.Cert == "") != (c.ListenTLS.Key == ""):
+		return errors.New("config: listen_tls: cert and key go together")
+	case c.ListenTLS.ClientCA != "" && c.ListenTLS.Cert == "":
+		return errors.New("config: listen_tls: client_ca without cert and key")
 	case c.Fabric.Nonces != "jetstream" && c.Fabric.Nonces != "off":
 		return fmt.Errorf("config: fabric.nonces is %q, want jetstream or off", c.Fabric.Nonces)
 	case c.Fabric.Replicas < 0 || c.Fabric.Replicas > 5 || c.Fabric.Replicas > 1 && c.Fabric.Mode == "embedded":
@@ -223,10 +362,17 @@ func (c *Config) check() error {
 		return fmt.Errorf("config: node.name is %q, want [a-z0-9-]{1,32}", c.Node.Name)
 	case c.Node.Name != "" && c.Fabric.Nonces == "off":
 		return errors.New("config: a node with a name has to remember what was handed to it: fabric.nonces is off")
+	case c.Node.Callers != "peers" && c.Node.Callers != "any":
+		return fmt.Errorf("config: node.callers is %q, want peers or any", c.Node.Callers)
+	case c.Node.Callers == "peers" && c.Node.Name == "" && len(c.Node.Peers) == 0:
+		return errors.New("config: node.callers is peers, but this node has neither a name nor peers")
 	case c.Budget < 50*time.Millisecond || c.Budget > 10*time.Minute:
 		return fmt.Errorf("config: budget is %s, want 50ms to 10m", c.Budget)
 	case c.Limits.CompositeBytes < 0 || c.Limits.LeafBytes < 0 || c.Limits.Depth < 0 || c.Limits.Leaves < 0 || c.Limits.InFlight < 0:
 		return errors.New("config: limits must not be negative")
 	}
-	return nil
+	if err := c.Node.Attest.check(c.Node.Name); err != nil {
+		return err
+	}
+	return c.Node.checkEdges()
 }

@@ -19,6 +19,9 @@ func known(n *yaml.Node, target any) error {
 }
 
 func knownIn(n *yaml.Node, t reflect.Type, path string) error {
+	if t.Kind() == reflect.Map && n.Kind == yaml.MappingNode {
+		return knownInMap(n, t, path)
+	}
 	if t.Kind() != reflect.Struct {
 		return nil
 	}
@@ -38,6 +41,23 @@ func knownIn(n *yaml.Node, t reflect.Type, path string) error {
 		}
 		seen[key.Value] = true
 		if err := knownIn(value, field.Type, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// knownInMap is knownIn for a mapping whose keys are names.
+func knownInMap(n *yaml.Node, t reflect.Type, path string) error {
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		name := join(path, key.Value)
+		if seen[key.Value] {
+			return fmt.Errorf("%d:%d: key %q stands here twice", key.Line, key.Column, name)
+		}
+		seen[key.Value] = true
+		if err := knownIn(value, t.Elem(), name); err != nil {
 			return err
 		}
 	}
@@ -101,6 +121,12 @@ func set(f reflect.Value, value string) error {
 			}
 		}
 		f.Set(reflect.ValueOf(list))
+	case bool:
+		b, err := strconv.ParseBool(value)
+		if err != nil {
+			return err
+		}
+		f.SetBool(b)
 	case time.Duration:
 		d, err := time.ParseDuration(value)
 		if err != nil {

@@ -166,9 +166,28 @@ func component(w io.Writer, c verdict.Component, mark, indent string) {
 	if c.Quorum > 0 {
 		fmt.Fprintf(w, "%s   %s\n", indent, quorum(c))
 	}
+	if text := way(c); text != "" {
+		fmt.Fprintf(w, "%s   %s\n", indent, text)
+	}
 	for _, reason := range c.Reasons {
 		fmt.Fprintf(w, "%s   %s\n", indent, reasonText(reason))
 	}
+}
+
+// way says through which nodes a component was handed and where its verifiers
+// were asked; nothing where the lead asked its own.
+func way(c verdict.Component) string {
+	var out []string
+	if n := len(c.Path); n > 0 {
+		out = append(out, "by way of "+clean(strings.Join(verdict.Names(c.Path), " > "))+", led by "+clean(c.Path[n-1].Node))
+	}
+	if c.Site != "" {
+		out = append(out, "asked at "+clean(c.Site))
+	}
+	if len(c.Sites) > 0 {
+		out = append(out, "asked at "+clean(strings.Join(c.Sites, ", ")))
+	}
+	return strings.Join(out, ", ")
 }
 
 // quorum says what redundant verifiers answered, the worst first.
