@@ -140,9 +140,12 @@ type options struct {
 	trusts  func(who, whom string) bool
 	schemes map[string][]string // of a node, nil for all
 	expose  bool
-	keys    evidence.KeyFinder // of composites
+	keys    evidence.KeyFinder            // of composites
+	keysOf  map[string]evidence.KeyFinder // of composites, at a node
 	budget  time.Duration
+	paths   map[string]string // policy of a node, none for any path
 	route   func(scheme, node string) []verifiers.Candidate
+	auditor func(m *member) orchestrator.Auditor // nil for none
 }
 
 // federation is a set of nodes in one process. The test may stand between them.
@@ -291,11 +294,24 @@ func (f *federation) open(m *member, o options) {
 	if budget == 0 {
 		budget = 5 * time.Second
 	}
+	var paths *topologies.Paths
+	if text := o.paths[m.name]; text != "" {
+		paths, err = topologies.ParsePaths(text)
+		must(t, err)
+	}
+	keys := o.keys
+	if own, ok := o.keysOf[m.name]; ok {
+		keys = own
+	}
+	var auditor orchestrator.Auditor
+	if o.auditor != nil {
+		auditor = o.auditor(m)
+	}
 	h := hop{f, m.name}
 	m.entry, err = orchestrator.New(orchestrator.Options{
 		Schemes: set, Appraiser: h, Anchors: m.own, Signer: m.leadKey, Identity: identity, Clock: time.Now, Rand: rand.Reader,
-		Route: route, Budget: budget, LeadKeys: o.keys, Spender: &once{seen: map[string]bool{}},
-		Peers: &orchestrator.Peers{Self: m.name, Nodes: nodes, Signer: m.nodeKey, Seal: m.seal, Relayer: h, Seen: &once{seen: map[string]bool{}}, Expose: o.expose},
+		Route: route, Budget: budget, LeadKeys: keys, Spender: &once{seen: map[string]bool{}}, Auditor: auditor,
+		Peers: &orchestrator.Peers{Self: m.name, Nodes: nodes, Signer: m.nodeKey, Seal: m.seal, Relayer: h, Seen: &once{seen: map[string]bool{}}, Expose: o.expose, Paths: paths},
 	})
 	must(t, err)
 }
@@ -413,10 +429,29 @@ func (f *federation) answer(at string, message []byte, change func(*relay.Envelo
 		ID: env.ID, Session: env.Session, Digest: sha256.Sum256(message), Issued: time.Now(),
 		Via: append(slices.Clone(env.Via), m.nodeKey.KID()), Partials: slices.Clone(env.Partials),
 	}
+	if own, err := verdict.SignReceipt(m.nodeKey, receiptOf(env, m)); err == nil {
+		one, err := verdict.ParseReceipt(own)
+		must(f.t, err)
+		a.Receipts = append(a.Receipts, one)
+	}
 	change(env, &a)
 	raw, err := a.Sign(m.nodeKey, rand.Reader)
 	must(f.t, err)
 	return raw
+}
+
+// receiptOf is what a node says about the way of an envelope that it got.
+func receiptOf(env *relay.Envelope, m *member) verdict.Receipt {
+	one := verdict.Receipt{Session: env.Session, Issued: time.Now()}
+	for i, kid := range env.Via {
+		one.Path = append(one.Path, verdict.Hop{Node: env.Path[i], KID: kid})
+	}
+	one.Path = append(one.Path, verdict.Hop{Node: m.name, KID: m.nodeKey.KID()})
+	for _, c := range env.Components {
+		one.Requests = append(one.Requests, c.Request)
+	}
+	slices.Sort(one.Requests)
+	return one
 }
 
 // takenOver puts a node under the test's control.

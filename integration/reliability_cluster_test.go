@@ -118,7 +118,7 @@ func (c *cluster) healthy(i int) bool {
 	return res.Body.Close() == nil && res.StatusCode == http.StatusOK
 }
 
-// leader is the server that orders the uses of nonces.
+// leader is the server that orders the uses of nonces, -1 if there is none.
 func (c *cluster) leader() int {
 	c.t.Helper()
 	nc, err := nats.Connect(c.url(0))
@@ -126,13 +126,40 @@ func (c *cluster) leader() int {
 	defer nc.Close()
 	js, err := nc.JetStream()
 	must(c.t, err)
-	info, err := js.StreamInfo("KV_" + fabric.DefaultSpentBucket)
-	must(c.t, err)
-	i := slices.IndexFunc([]string{"n0", "n1", "n2"}, func(name string) bool { return name == info.Cluster.Leader })
-	if i < 0 {
-		c.t.Fatal("the store of nonces has no leader")
+	info, err := js.StreamInfo(storeOfNonces)
+	if err != nil {
+		return -1
 	}
-	return i
+	return slices.IndexFunc([]string{"n0", "n1", "n2"}, func(name string) bool { return name == info.Cluster.Leader })
+}
+
+const storeOfNonces = "KV_" + fabric.DefaultSpentBucket
+
+// depose has another server lead the store of nonces.
+func (c *cluster) depose(t *testing.T, server int) {
+	t.Helper()
+	nc, err := nats.Connect(c.url(0))
+	must(t, err)
+	defer nc.Close()
+	until(t, "the store of nonces gets no other leader", func() bool {
+		switch c.leader() {
+		case server:
+			_, err := nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+storeOfNonces, nil, 2*time.Second)
+			must(t, err)
+			return false
+		case -1:
+			return false
+		}
+		return true
+	})
+}
+
+// revive starts a server again and waits until it has what the others have:
+// only then may the next one go.
+func (c *cluster) revive(t *testing.T, server int) {
+	t.Helper()
+	c.begin(server)
+	until(t, "a NATS server does not catch up", func() bool { return c.healthy(server) })
 }
 
 // url is that of one server; clients learn the others from it.

@@ -32,6 +32,8 @@ type post struct {
 	orch      *orchestrator.Orchestrator
 	// wrap stands around the calls of its lead, if it is set.
 	wrap func(orchestrator.Appraiser) orchestrator.Appraiser
+	// protects: requests are signed and sealed, as the program does it.
+	protects bool
 }
 
 // newPost connects a node that serves nothing yet.
@@ -69,15 +71,28 @@ func newPost(tb testing.TB, name string, c fabric.Config) *post {
 // nonces may be nil where a test uses one nonce several times.
 func (p *post) open(tb testing.TB, nonces, seen orchestrator.Spender, peers ...trust.Node) {
 	tb.Helper()
+	p.orch = p.within(tb, lossBudget, nonces, seen, peers...)
+}
+
+// within is an orchestrator of the post with that much time for an appraisal.
+func (p *post) within(tb testing.TB, budget time.Duration, nonces, seen orchestrator.Spender, peers ...trust.Node) *orchestrator.Orchestrator {
+	tb.Helper()
 	nodes, err := trust.NewNodes(peers...)
 	must(tb, err)
-	calls := orchestrator.Appraiser(p.bus.Caller(fabric.CallerOptions{}))
+	var sending *verifiers.Protection
+	if p.protects {
+		sending, err = verifiers.NewProtection(verifiers.ProtectionOptions{
+			Node: p.name, Signer: p.key, Own: p.seal.Public(time.Time{}), Peers: nodes, Schemes: p.set, Clock: time.Now, Random: rand.Reader,
+		})
+		must(tb, err)
+	}
+	calls := orchestrator.Appraiser(p.bus.Caller(fabric.CallerOptions{Protection: sending}))
 	if p.wrap != nil {
 		calls = p.wrap(calls)
 	}
-	p.orch, err = orchestrator.New(orchestrator.Options{
+	o, err := orchestrator.New(orchestrator.Options{
 		Schemes: p.set, Appraiser: calls, Anchors: p.own, Signer: p.lead, Identity: identity,
-		Clock: time.Now, Rand: rand.Reader, Spender: nonces, Budget: lossBudget,
+		Clock: time.Now, Rand: rand.Reader, Spender: nonces, Budget: budget,
 		Route: func(_, node string) []verifiers.Candidate {
 			if node == "" {
 				node = p.name
@@ -85,10 +100,11 @@ func (p *post) open(tb testing.TB, nonces, seen orchestrator.Spender, peers ...t
 			return []verifiers.Candidate{{Site: node}}
 		},
 		Peers: &orchestrator.Peers{
-			Self: p.name, Nodes: nodes, Signer: p.key, Seal: p.seal, Seen: seen, Relayer: p.bus.RelayCaller(fabric.RelayCallerOptions{}),
+			Self: p.name, Nodes: nodes, Signer: p.key, Seal: p.seal, Seen: seen, Relayer: p.bus.RelayCaller(fabric.RelayCallerOptions{Protection: sending}),
 		},
 	})
 	must(tb, err)
+	return o
 }
 
 // elsewhere changes how the verifiers of a post work: each scheme, and what
