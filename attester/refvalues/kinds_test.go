@@ -149,6 +149,7 @@ func check(t *testing.T, profile string, e Entry, want facts) {
 	}
 	compare(t, read(t, &m.UnsignedCorim), want)
 	checkProfile(t, d, profile)
+	checkReading(t, d, profile)
 }
 
 // checkProfile compares the document with and without a profile. The library
