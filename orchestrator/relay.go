@@ -71,6 +71,9 @@ func (r *run) handOn(ctx context.Context, index int, mine []int) error {
 	if _, known := p.Nodes.Lookup(rel.Node); !known {
 		return refused("node " + rel.Node + " is not known here")
 	}
+	if err := r.onwards(rel.Node); err != nil {
+		return err
+	}
 	strangers, err := r.strangers(ctx, rel.Node, mine)
 	if err != nil {
 		return err
@@ -80,7 +83,7 @@ func (r *run) handOn(ctx context.Context, index int, mine []int) error {
 		return err
 	}
 	env, err := r.envelope(ctx, rel, mine, earlier, strangers)
-	if err != nil {
+	if err != nil || env == nil {
 		return err
 	}
 	message, err := env.Sign(p.Signer, r.o.o.Rand)
@@ -99,6 +102,19 @@ func (r *run) handOn(ctx context.Context, index int, mine []int) error {
 	sent.answered(kid, raw)
 	r.passed(answer.Via[len(env.Via):])
 	r.takeIn(answer, env, mine)
+	return nil
+}
+
+// onwards refuses what the next node would refuse, so that the component says
+// why: a way that comes back, or is too long (decision D-43).
+func (r *run) onwards(next string) error {
+	self := r.o.o.Peers.Self
+	if next == self || r.origin != nil && slices.Contains(r.origin.Path, next) {
+		return &verifiers.Failure{Reason: verdict.ReasonLoop, Detail: "it would come back to node " + next}
+	}
+	if r.origin != nil && len(r.origin.Path) >= relay.MaxHops {
+		return &verifiers.Failure{Reason: verdict.ReasonPathDeviation, Detail: fmt.Sprintf("it has passed %d nodes and may not go further", len(r.origin.Path)+1)}
+	}
 	return nil
 }
 
@@ -162,7 +178,8 @@ func (r *run) awaitNeeds(ctx context.Context, needs []evidence.Path) ([]relay.Pa
 	return out, nil
 }
 
-// envelope is what the next node gets to see.
+// envelope is what the next node gets to see. There is none where nothing could
+// be handed on; each component then has its reason.
 func (r *run) envelope(ctx context.Context, rel topologies.Relay, mine []int, earlier []relay.Partial, strangers map[evidence.Path]error) (*relay.Envelope, error) {
 	p := r.o.o.Peers
 	id, err := r.o.random()
@@ -181,12 +198,18 @@ func (r *run) envelope(ctx context.Context, rel topologies.Relay, mine []int, ea
 	if p.Expose {
 		env.Evidence = r.whole
 	}
+	withheld := 0
 	for _, i := range mine {
 		c, err := r.handed(r.plan.Steps[i], &r.parts[i], strangers[r.plan.Steps[i].Label])
-		if err != nil {
-			return nil, err
+		if err != nil { // what cannot be handed on does not keep back the others
+			c.Evidence, c.Sealed, c.For = nil, "", ""
+			r.parts[i].Reasons = append(r.parts[i].Reasons, failureReason(err))
+			withheld++
 		}
 		env.Components = append(env.Components, c)
+	}
+	if withheld == len(mine) {
+		return nil, nil
 	}
 	return env, nil
 }
@@ -216,9 +239,7 @@ func (r *run) handed(st topologies.Step, c *verdict.Component, stranger error) (
 		}
 	}
 	if stranger != nil { // whoever hands it on has no evidence for it either
-		out.For = ""
-		c.Reasons = append(c.Reasons, failureReason(stranger))
-		return out, nil
+		return out, stranger
 	}
 	p := r.o.o.Peers
 	if st.Evidence == nil {
@@ -258,6 +279,9 @@ func (r *run) takeIn(a *relay.Answer, env *relay.Envelope, mine []int) {
 	earlier, room := len(env.Partials), r.keep(a.Receipts)
 	for _, i := range mine {
 		st, c := r.plan.Steps[i], &r.parts[i]
+		if len(c.Reasons) > 0 {
+			continue // its evidence stayed here
+		}
 		var all []verdict.Partial
 		var why []verdict.Reason
 		own := r.owners(st)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -219,6 +220,31 @@ func TestTopologiesAgree(t *testing.T) {
 	}
 }
 
+// Eight nodes can stand behind the entry, and no more (decision D-43).
+func TestLongWays(t *testing.T) {
+	names, parts, chain := []string{"me"}, []string{}, []string{}
+	for i := range 9 {
+		name, label := fmt.Sprintf("n%d", i+1), string(rune('a'+i))
+		names, parts, chain = append(names, name), append(parts, label+" dev good"), append(chain, label+"@"+name)
+	}
+	f := newFederation(t, nil, names...)
+	res := f.appraise("cascade("+strings.Join(chain[:8], ", ")+")", parts[:8]...)
+	for _, c := range res.Components {
+		if c.Partial.IsZero() || len(c.Path) < 2 {
+			t.Errorf("%s by %v: %v", c.Label, c.Path, c.Reasons)
+		}
+	}
+	f = newFederation(t, nil, names...)
+	res = f.appraise("cascade("+strings.Join(chain, ", ")+")", parts...)
+	for _, c := range res.Components {
+		if last := c.Label == "i"; c.Partial.IsZero() != last {
+			t.Errorf("%s by %v: %v", c.Label, c.Path, c.Reasons)
+		} else if last && !slices.ContainsFunc(c.Reasons, func(r verdict.Reason) bool { return r.Code == verdict.ReasonPathDeviation }) {
+			t.Errorf("%s: %v", c.Label, c.Reasons)
+		}
+	}
+}
+
 // A node that somebody does not know gets nothing from it, brings it nothing
 // and is no hop.
 func TestStrangersHaveNoPart(t *testing.T) {
@@ -230,7 +256,7 @@ func TestStrangersHaveNoPart(t *testing.T) {
 	}{
 		{"the entry does not know it", "lead(a, lead(b)@n1, c)", func(who, whom string) bool { return !(who == "me" && whom == "n1") }, "a=affirming b=none c=affirming | none", ""},
 		{"it does not know the entry", "lead(a, lead(b)@n1, c)", func(who, whom string) bool { return !(who == "n1" && whom == "me") }, "a=affirming b=none c=affirming | none", "me>n1"},
-		{"the entry does not know the last hop", "cascade(a, b@n1, c@n2)", func(who, whom string) bool { return !(who == "me" && whom == "n2") }, "a=affirming b=none c=none | none", ""},
+		{"the entry does not know the last hop", "cascade(a, b@n1, c@n2)", func(who, whom string) bool { return !(who == "me" && whom == "n2") }, "a=affirming b=affirming c=none | none", "me>n1"},
 		{"the last hop does not know the one before", "cascade(a, b@n1, c@n2)", func(who, whom string) bool { return !(who == "n2" && whom == "n1") }, "a=affirming b=affirming c=none | none", "me>n1 n1>n2"},
 		{"the last hop does not know the first verifier", "cascade(a, b@n1, c@n2)", func(who, whom string) bool { return !(who == "n2" && whom == "me") }, "a=affirming b=affirming c=none | none", "me>n1 n1>n2"},
 	} {

@@ -52,7 +52,11 @@ func TestOpenAnswerRefuses(t *testing.T) {
 		{"beginning left out", func(a *Answer) { a.Via = a.Via[1:] }, CheckVia, deviation},
 		{"no path", func(a *Answer) { a.Via = nil }, CheckVia, deviation},
 		{"back at the sender", func(a *Answer) { a.Via[3] = l.b.KID() }, CheckLoop, verdict.ReasonLoop},
-		{"nine hops", func(a *Answer) { a.Via = append(a.Via, "1", "2", "3", "4", "5") }, CheckVia, deviation},
+		{"65 nodes", func(a *Answer) {
+			for i := range 65 - len(a.Via) {
+				a.Via = append(a.Via, strconv.Itoa(i))
+			}
+		}, CheckVia, deviation},
 		{"earlier result dropped", func(a *Answer) { a.Partials = slices.Delete(a.Partials, 0, 1) }, CheckEarlier, deviation},
 		{"last earlier result dropped", func(a *Answer) { a.Partials = slices.Delete(a.Partials, 1, 2) }, CheckEarlier, deviation},
 		{"all results dropped", func(a *Answer) { a.Partials = nil }, CheckEarlier, deviation},

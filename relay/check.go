@@ -78,9 +78,9 @@ func thumbprint(s string) bool {
 func writable(t time.Time) bool { return t.Unix() > 0 && t.UTC().Year() <= 9999 }
 
 // checkVia holds for both messages.
-func checkVia(via []string) *Error {
-	if len(via) == 0 || len(via) > MaxHops {
-		return fail(CheckVia, "%d nodes on the path, want 1 to %d", len(via), MaxHops)
+func checkVia(via []string, most int) *Error {
+	if len(via) == 0 || len(via) > most {
+		return fail(CheckVia, "%d nodes on the path, want 1 to %d", len(via), most)
 	}
 	for i, kid := range via {
 		if !text(kid, maxKID) {
@@ -125,7 +125,7 @@ func (e Envelope) checkMembers() *Error {
 // checkPath looks at names as well: a node that has changed its key, or has
 // several, is still the same node.
 func (e Envelope) checkPath() *Error {
-	if err := checkVia(e.Via); err != nil {
+	if err := checkVia(e.Via, MaxHops); err != nil {
 		return err
 	}
 	if len(e.Path) != len(e.Via) {
@@ -244,7 +244,7 @@ func (a Answer) check() *Error {
 	if !hexID.MatchString(a.ID) || !session.MatchString(a.Session) || !writable(a.Issued) || a.Digest == [32]byte{} {
 		return fail(CheckMembers, "id, session, time of issue or digest is not of its form")
 	}
-	if err := checkVia(a.Via); err != nil {
+	if err := checkVia(a.Via, MaxNodes); err != nil {
 		return err
 	}
 	if most := limits.Default().Leaves; len(a.Failures) > most {

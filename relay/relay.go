@@ -16,8 +16,12 @@ const (
 	AnswerType   = "tag:github.com,2026:assize/relay-answer"
 )
 
-// MaxHops is the number of nodes that a message may have passed (decision D-43).
+// MaxHops is the number of nodes that an envelope may have passed (decision D-43).
 const MaxHops = 8
+
+// MaxNodes is the number of nodes that an answer may come from altogether: the
+// one that answers may have asked many, each by a way of its own.
+const MaxNodes = 64
 
 // Component is one thing that the next node has to answer for. It has the
 // facts that a partial result is held against (verdict.Expect).
@@ -123,7 +127,7 @@ type Answer struct {
 	Session string
 	Digest  [32]byte
 	// Via is the whole path: that of the envelope, then the node that answers,
-	// then the nodes that it asked in turn, each once, at most MaxHops.
+	// then the nodes that it asked in turn, each once, at most MaxNodes.
 	Via []string
 	// Issued is cut to milliseconds when signing.
 	Issued time.Time

@@ -213,8 +213,8 @@ func TestLintRelays(t *testing.T) {
 		"lead(a, lead(b, cascade(c@n2, d@me))@n1)":       "cycle@30",
 		"lead(a, cascade(b@n1, c@n2), lead(d, e@me))":    "",
 		"lead(lead(a)@n1, lead(b)@n1)":                   "",
-		"cascade(" + strings.Join(chain[:7], ", ") + ")": "",
-		"cascade(" + strings.Join(chain[:8], ", ") + ")": "hops@50",
+		"cascade(" + strings.Join(chain[:8], ", ") + ")": "",
+		"cascade(" + strings.Join(chain[:9], ", ") + ")": "hops@56",
 		"lead(a, lead(b)@n3)":                            "no-seal-key@8?",
 	} {
 		in := LintInput{Peers: peers, Input: Input{Components: parts, Self: "me", Route: anywhere}}

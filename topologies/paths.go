@@ -16,8 +16,9 @@ const (
 	// MaxPathRules is the number of rules of one policy.
 	MaxPathRules = 256
 	// MaxPathNodes is the number of nodes of one rule, and of one path: those
-	// that an envelope may have passed (decision D-43), and one site behind them.
-	MaxPathNodes = 9
+	// that an envelope may have passed (decision D-43), the one that gets it, and
+	// a site that it asks.
+	MaxPathNodes = 10
 )
 
 // Wildcards of a path rule.

@@ -17,8 +17,9 @@ import (
 
 // Bounds of paths and receipts.
 const (
-	// MaxPath is the number of nodes on a path (decision D-43).
-	MaxPath = 8
+	// MaxPath is the number of nodes on a path: those that an envelope may have
+	// passed, and the one that got it (decision D-43).
+	MaxPath = 9
 	// MaxReceipt is the largest receipt in bytes, MaxReceipts how many an
 	// aggregate can carry.
 	MaxReceipt  = 64 << 10

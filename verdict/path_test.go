@@ -98,8 +98,8 @@ func TestReceiptRefuses(t *testing.T) {
 		"no key":            func(r *Receipt) { r.Path[0].KID = "" },
 		"no name":           func(r *Receipt) { r.Path[1].Node = "" },
 		"no name of a node": func(r *Receipt) { r.Path[1].Node = "N 1" },
-		"nine nodes": func(r *Receipt) {
-			for i := range 7 {
+		"ten nodes": func(r *Receipt) {
+			for i := range 8 {
 				r.Path = slices.Insert(r.Path, 0, Hop{fmt.Sprint("x", i), fmt.Sprint("k", i)})
 			}
 		},
