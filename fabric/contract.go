@@ -36,6 +36,7 @@ const (
 	endpointAppraiseAt = "appraise-site"
 	endpointCascade    = "cascade"
 	endpointCancel     = "cancel"
+	endpointCancelAt   = "cancel-site"
 	// relayService is the name of the services of all nodes. The underscore
 	// keeps it apart from every scheme, and from directories that do not know
 	// nodes.
@@ -176,9 +177,10 @@ func (s subjects) appraise(scheme, site string) string {
 	return fmt.Sprintf("att.%s.%s.appraise.%s.%s", Version, s.tenant, scheme, site)
 }
 
-// cancel is att.v1.<tenant>.cancel.<scheme>; the body is a request id.
-func (s subjects) cancel(scheme string) string {
-	return fmt.Sprintf("att.%s.%s.cancel.%s", Version, s.tenant, scheme)
+// cancel is att.v1.<tenant>.cancel.<scheme>.<site>; the body is a request id. It
+// names the site that was asked, because no other one has to learn the id.
+func (s subjects) cancel(scheme, site string) string {
+	return fmt.Sprintf("att.%s.%s.cancel.%s.%s", Version, s.tenant, scheme, site)
 }
 
 // cascade is att.v1.<tenant>.cascade.composite.<node>.
@@ -186,10 +188,9 @@ func (s subjects) cascade(node string) string {
 	return fmt.Sprintf("att.%s.%s.cascade.%s.%s", Version, s.tenant, relayScheme, node)
 }
 
-// cancelRelay is att.v1.<tenant>.cancel.composite.<node>; the body is a request
-// id. It names the node, because no other one has to learn the id.
+// cancelRelay is att.v1.<tenant>.cancel.composite.<node>.
 func (s subjects) cancelRelay(node string) string {
-	return s.cancel(relayScheme) + "." + node
+	return s.cancel(relayScheme, node)
 }
 
 // events is att.v1.<tenant>.event.verifier; the body is an event in JSON.

@@ -5,6 +5,7 @@ package fabric
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -93,9 +94,15 @@ func (r *race) run(ctx context.Context) (verdict.Partial, error) {
 	return verdict.Partial{}, &verifiers.Failure{Reason: r.worst.reason, Detail: r.worst.detail}
 }
 
-// cancel tells whoever still works on the request to stop.
+// cancel tells whoever was asked and may still work on the request to stop.
 func (r *race) cancel(ctx context.Context) {
-	r.c.bus.sendCancel(ctx, r.op, r.c.bus.subj.cancel(r.op.scheme), r.call.Request.ID)
+	var subjects []string
+	for _, c := range r.call.Candidates[:r.next] {
+		if s := r.c.bus.subj.cancel(r.op.scheme, c.Site); !slices.Contains(subjects, s) {
+			subjects = append(subjects, s)
+		}
+	}
+	r.c.bus.sendCancel(ctx, r.op, r.call.Request.ID, subjects...)
 }
 
 // ended is the failure of a race that its context has ended. What was learned

@@ -121,7 +121,7 @@ func (r *relay) run(ctx context.Context) ([]byte, error) {
 		return answer, nil
 	}
 	if err := ctx.Err(); err != nil {
-		r.bus.sendCancel(ctx, r.op, r.bus.subj.cancelRelay(r.node), r.id)
+		r.bus.sendCancel(ctx, r.op, r.id, r.bus.subj.cancelRelay(r.node))
 		if telling(o.reason) <= telling(verdict.ReasonTimeout) || errors.Is(err, context.Canceled) {
 			o.reason, o.detail = r.bus.explain(r.op, r.id, err)
 		}

@@ -173,12 +173,18 @@ func (o outcome) retryAfter(deadline time.Time) (time.Duration, bool) {
 }
 
 // sendCancel tells who still works on a request that its answer is no longer
-// wanted: fire and forget, correctness never depends on it.
-func (b *Bus) sendCancel(ctx context.Context, op operation, subject, id string) {
+// wanted: fire and forget, correctness never depends on it. The caller does not
+// wait even for the publishing, which a connection that is being made again
+// holds up for seconds.
+func (b *Bus) sendCancel(ctx context.Context, op operation, id string, subjects ...string) {
 	count(context.WithoutCancel(ctx), b.telemetry.cancels, op.scheme)
-	if err := b.requests.Publish(subject, []byte(id)); err != nil {
-		b.log.Debug("cancel not sent", "request", id, "error", err)
-	}
+	go func() {
+		for _, subject := range subjects {
+			if err := b.requests.Publish(subject, []byte(id)); err != nil {
+				b.log.Debug("cancel not sent", "request", id, "error", err)
+			}
+		}
+	}()
 }
 
 // recordAsked takes the outcome of a request for metrics on the asking side.

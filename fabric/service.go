@@ -87,7 +87,10 @@ func (s *Service) endpoints() error {
 	withMeta := micro.WithEndpointMetadata(s.endpointMetadata())
 	group := micro.WithEndpointQueueGroup(queueGroup)
 	// Cancel first: whoever can be asked can be cancelled.
-	err := s.endpoint(endpointCancel, s.bus.subj.cancel(scheme), s.onCancel, micro.WithEndpointQueueGroupDisabled())
+	err := s.endpoint(endpointCancel, s.bus.subj.cancel(scheme, AnySite), s.onCancel, micro.WithEndpointQueueGroupDisabled())
+	if err == nil && site != AnySite {
+		err = s.endpoint(endpointCancelAt, s.bus.subj.cancel(scheme, site), s.onCancel, micro.WithEndpointQueueGroupDisabled())
+	}
 	if err == nil {
 		err = s.endpoint(endpointAppraise, s.bus.subj.appraise(scheme, AnySite), s.onRequest, withMeta, group)
 	}

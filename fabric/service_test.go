@@ -288,7 +288,7 @@ func TestCancelById(t *testing.T) {
 	}()
 	<-started
 	for _, id := range []string{"", newID(), "\x00", r.ID} { // only the last one is somebody's
-		if err := lead.requests.Publish(lead.subj.cancel(testScheme), []byte(id)); err != nil {
+		if err := lead.requests.Publish(lead.subj.cancel(testScheme, AnySite), []byte(id)); err != nil {
 			t.Fatal(err)
 		}
 	}
