@@ -8,7 +8,7 @@ TOOL      := $(GO) tool -modfile=internal/tools/go.mod
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race fuzz lint bench generate integration cover clean
+.PHONY: help build demo test race fuzz lint bench generate integration mutants cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ generate: ## regenerate, and fail if that changed anything
 
 integration: ## black-box tests only
 	$(GO) test -count 1 ./integration/...
+
+mutants: ## take every enforcement away once and see that a test notices (long)
+	nice -n 15 $(GO) run ./integration/mutate -write docs/mutations.md
 
 cover: ## coverage per function in cover.out
 	$(GO) test -coverprofile=cover.out $(PACKAGES)

@@ -43,6 +43,10 @@ const (
 	KindRelayAnswered Kind = "relay-answered"
 	// KindRelayRefused: another node, or nobody known, got no answer.
 	KindRelayRefused Kind = "relay-refused"
+	// KindAppraised: a verifier signed a result about one component.
+	KindAppraised Kind = "appraised"
+	// KindAppraisalRefused: a verifier gave no result about one component.
+	KindAppraisalRefused Kind = "appraisal-refused"
 	// KindStarted: the log was begun or goes on.
 	KindStarted Kind = "started"
 	// KindStopped: the log was ended in order.
@@ -53,7 +57,7 @@ const (
 
 func (k Kind) known() bool {
 	switch k {
-	case KindVerdict, KindNoVerdict, KindRequestRefused, KindRelayAnswered, KindRelayRefused, KindStarted, KindStopped, KindCheckpoint:
+	case KindVerdict, KindNoVerdict, KindRequestRefused, KindRelayAnswered, KindRelayRefused, KindAppraised, KindAppraisalRefused, KindStarted, KindStopped, KindCheckpoint:
 		return true
 	}
 	return false

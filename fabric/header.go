@@ -122,9 +122,12 @@ func (h requestHeader) decodeBody(g *verifiers.Guard, body []byte) (verifiers.Re
 	if !h.covers(body) {
 		return verifiers.Request{}, errHeaders
 	}
-	r, _, err := g.Open(body, h.mediaType == SignedContentType)
+	r, from, err := g.Open(body, h.mediaType == SignedContentType)
 	if err != nil {
 		return r, err
+	}
+	if from.KID != "" {
+		r.Sender, r.SenderKID = from.From, from.KID
 	}
 	if r.ID != h.request || r.Scheme != h.scheme || (h.session != "" && r.Session != h.session) {
 		return r, errHeaders

@@ -298,6 +298,34 @@ func TestSignedRequestIsForOneVerifier(t *testing.T) {
 	}
 }
 
+// A verifier learns who asked from the signature, and from nothing else.
+func TestSenderIsWhoSigned(t *testing.T) {
+	a := newAlliance(t)
+	senders := make(chan [2]string, 1)
+	ap := &appraiser{f: func(_ context.Context, r verifiers.Request) ([]byte, error) {
+		senders <- [2]string{r.Sender, r.SenderKID}
+		return []byte("good"), nil
+	}}
+	a.guarded(t, ap)
+	b := newBusOn(t, a.server)
+	m, _ := a.letterOf(t, b, a.protection(t), newRequest(64), false)
+	if code, _ := exchange(t, b, m); code != 0 {
+		t.Fatal(code)
+	}
+	if got := <-senders; got != [2]string{testLead, a.lead.KID()} {
+		t.Errorf("signed: %q", got)
+	}
+	serviceOn(t, newBusOn(t, a.server, at("open")), ap) // without guard: no signature is checked
+	m, _ = a.letterOf(t, b, a.protection(t), newRequest(64), false)
+	m.Subject = b.subj.appraise(testScheme, "open")
+	if code, _ := exchange(t, b, m); code != 0 {
+		t.Fatal(code)
+	}
+	if got := <-senders; got != [2]string{} {
+		t.Errorf("unchecked: %q", got)
+	}
+}
+
 // Everything that a sealed body is bound to.
 func TestTamperedSeal(t *testing.T) {
 	a := newAlliance(t)

@@ -41,6 +41,10 @@ type Request struct {
 	// Composite is the SHA-256 of the composite that the component is part of,
 	// zero where it is not said. Only a signed request carries it.
 	Composite [sha256.Size]byte
+	// Sender and SenderKID are the node that signed the request, and its key. Who
+	// receives a request fills them in; they are not encoded, and empty for an
+	// unsigned one or a signature that was not checked.
+	Sender, SenderKID string
 }
 
 // Types on the wire.

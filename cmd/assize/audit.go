@@ -27,14 +27,15 @@ var (
 )
 
 // auditStore is where a process keeps its records: a service in files unless it
-// is told otherwise, a process of one appraisal nowhere unless it is told to.
+// is told otherwise, a verifier and a process of one appraisal nowhere unless
+// they are told to.
 func (s *stack) auditStore(r role) string {
 	a := s.config.Audit
 	switch {
-	case !r.lead:
-		return "off"
 	case a.Store != "":
 		return a.Store
+	case !r.lead && !a.Required: // several verifiers may share a state folder
+		return "off"
 	case r.oneShot && !a.Required:
 		return "off"
 	}

@@ -110,7 +110,8 @@ func TestAuditStoreOfARole(t *testing.T) {
 		r        role
 		want     string
 	}{
-		"service": {"", false, serve, "file"}, "one appraisal": {"", false, once, "off"}, "one, required": {"", true, once, "file"}, "verifier": {"file", true, verifier, "off"},
+		"service": {"", false, serve, "file"}, "one appraisal": {"", false, once, "off"}, "one, required": {"", true, once, "file"}, "verifier": {"", false, verifier, "off"},
+		"verifier, told to": {"file", false, verifier, "file"}, "verifier, required": {"", true, verifier, "file"},
 		"service in jetstream": {"jetstream", false, serve, "jetstream"}, "one, told to": {"file", false, once, "file"}, "off": {"off", false, serve, "off"},
 	} {
 		s := &stack{config: config.Config{Audit: config.Audit{Store: x.store, Required: x.required}}}

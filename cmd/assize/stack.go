@@ -237,7 +237,7 @@ func (s *stack) startServer(ctx context.Context, r role, fc *fabric.Config) erro
 }
 
 // serve offers every local scheme on the fabric.
-func (s *stack) serve(_ context.Context, r role) error {
+func (s *stack) serve(ctx context.Context, r role) error {
 	deps := verifiers.Deps{ExtraRoots: s.roots.Schemes}
 	if dir := s.config.Endorsements; dir != "" {
 		bundle, warnings, err := endorsements.LoadDir(dir)
@@ -262,8 +262,12 @@ func (s *stack) serve(_ context.Context, r role) error {
 	if err != nil {
 		return err
 	}
+	served, err := s.audited(ctx, r, node)
+	if err != nil {
+		return err
+	}
 	for _, sc := range s.schemes.Schemes() {
-		svc, err := s.bus.Serve(node, fabric.ServiceOptions{
+		svc, err := s.bus.Serve(served, fabric.ServiceOptions{
 			Scheme: sc, KID: node.KID(sc.Name), Identity: s.identity(), Budget: s.config.Budget,
 			Guard: s.guard, Node: s.config.Node.Name, Seal: s.seals,
 		})

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+// relayMutants are about what nodes hand to each other.
+func relayMutants() []mutant {
+	const envelope, answer, check, message = "relay/envelope.go", "relay/answer.go", "relay/check.go", "relay/message.go"
+	const send, receive, peers = "orchestrator/relay.go", "orchestrator/answer.go", "orchestrator/peers.go"
+	return []mutant{
+		in("MV-11", "an envelope is signed", message,
+			"if most := limits.Default().Composite; len(raw) > most {", "raw = payload\n\tif most := limits.Default().Composite; len(raw) > most {"),
+		in("MV-12 MV-22 MV-38 MV-46", "an envelope or answer need not be of a node that is known", message,
+			"Limits: lim, Keys: f}", "Limits: lim, Keys: f, UnverifiedSignaturesUnsafe: true}").
+			and(message, "if s == nil || !s.Verified {", "if s == nil {"),
+		in("MV-12 MV-38", "a message between nodes bears a key with the role of a node", message,
+			"|| !slices.Contains(k.Roles, trust.RoleNode)", "|| !slices.Contains(k.Roles, trust.RoleNode) && false"),
+		never("MV-12", "a key of a node ends with its time", message, "!k.NotAfter.IsZero() && f.now.After(k.NotAfter)"),
+		in("MV-42 TH-7", "the signer of an envelope is the last node of its path", envelope,
+			"if len(e.Via) == 0 || e.Via[len(e.Via)-1] != m.kid {", "if len(e.Via) == 0 {"),
+		never("TH-7", "an envelope is for the node that it names", envelope, "e.To != x.To"),
+		never("TH-7 MV-42", "an envelope does not come back to a key", envelope, "slices.Contains(e.Via, x.KID)"),
+		in("MV-42 TH-7", "an envelope does not come back to a name", check, "|| name == e.To {", "{"),
+		in("MV-42", "a path is neither empty nor too long", check,
+			"return fail(CheckVia, \"%d nodes on the path, want 1 to %d\",", "_ = fail(CheckVia, \"%d nodes on the path, want 1 to %d\","),
+		never("MV-42 TH-7", "a key is on the path once", check, "slices.Contains(via[:i], kid)"),
+		never("TH-7", "an envelope ends at its deadline", envelope, "x.Now.After(e.Deadline.Add(skew))"),
+		never("TH-2", "plain evidence in an envelope has the digest that is stated", check,
+			"c.Evidence != nil && c.Sealed == \"\" && sha256.Sum256(c.Evidence) != c.Digest"),
+		in("MV-34 TH-4", "an envelope counts once", receive, "if err := o.once(ctx, env); err != nil {", "if err := error(nil); err != nil {"),
+		in("MV-45 MV-22 MV-44", "a node verifies the results that come with an envelope", receive,
+			"return fmt.Errorf(\"%w: the result about %s: %w\", ErrRelayRefused, p.Label, err)", "continue"),
+		in("MV-16", "what a node cannot judge it hands on all the same", receive,
+			"if !known { // somebody behind us may have it", "if false {"),
+		in("MV-24 MV-46", "a node answers under the session and requests of the sender", receive,
+			"r.requests[c.Label] = c.Request", "_ = c.Request"),
+		in("MV-32", "a node goes by the challenges of the sender", receive,
+			"in.Preset[c.Label] = topologies.Challenge{Nonce: c.Nonce, Rule: c.NonceRule}", "_ = in.Preset"),
+		in("MV-17", "the results so far go along", send, "Partials: earlier,", "Partials: earlier[:0],"),
+		in("MV-17", "the results of all earlier hops go along", send, "out = append(out, r.origin.Partials...)", "_ = r.origin.Partials"),
+		in("MV-17", "the composite goes along where that is switched on", send, "env.Evidence = r.whole", "_ = r.whole"),
+		in("MV-17 MV-47", "the composite goes along only where that is switched on", send, "if p.Expose {", "if true {"),
+		in("MV-32", "the nonce of the session goes along", send, "Composite: r.composite, Nonce: r.nonce,", "Composite: r.composite,"),
+		in("MV-32", "the challenge of a component goes along", send, "Nonce: st.Nonce, NonceRule: st.NonceRule, Required:", "Required:"),
+		in("MV-38 MV-47 MV-48", "evidence is sealed to the node that is to judge it", send,
+			"out.Evidence, out.Sealed = sealed, key.KID", "out.Evidence, out.For = st.Evidence, \"\"\n\t\t_ = sealed"),
+		in("MV-05 MV-48", "evidence is sealed to no node but the one that is to judge it", send,
+			"node, known := p.Nodes.Lookup(st.Node)", "node, known := p.Nodes.Lookup(p.Nodes.Names()[0])"),
+		in("MV-47", "a node without a key to seal to gets nothing in the clear", send, "case p.Expose:", "case true:"),
+		in("PAR-3", "results go along in a chain only", send,
+			"for _, label := range needs {", "needs = nil\n\tfor i := range r.parts {\n\t\tif r.plan.Steps[i].Relay == 0 {\n\t\t\tneeds = append(needs, r.plan.Steps[i].Label)\n\t\t}\n\t}\n\tfor _, label := range needs {"),
+		never("MV-19", "an answer is of the node that was asked", answer, "a.Via[n] != kid").
+			and(peers, "ok && (node == \"\" || n.Name == node)", "ok && (node == \"\" || n.Name != \"\")"),
+		never("MV-19", "the signer of an answer is where its path says", answer, "a.Via[n] != kid"),
+		in("MV-19", "the path of an answer begins with that of the envelope", answer,
+			"if len(a.Via) <= n || !slices.Equal(a.Via[:n], sent.Via) {", "if len(a.Via) <= n {"),
+		never("MV-19", "an answer is to the envelope that was sent", answer,
+			"a.ID != sent.ID || a.Session != sent.Session || a.Digest != sha256.Sum256(sentRaw)"),
+		neverCase("MV-19", "an answer is not older than its envelope", answer, "a.Issued.Before(sent.Issued.Add(-limits.ClockSkew))"),
+		in("MV-45", "a node may not change the results before it", answer,
+			"|| !bytes.Equal(a.Partials[i].Token, p.Token) {", "|| !bytes.Equal(p.Token, p.Token) {"),
+		in("MV-45 TH-5", "a node may not drop the results before it", answer,
+			"if i >= len(a.Partials) ||", "if i >= len(a.Partials) {\n\t\t\ta.Partials = append(a.Partials, p)\n\t\t}\n\t\tif").
+			and(answer, "a.Partials[i].Label != p.Label ||", "len(a.Partials) == 0 ||"),
+		never("TH-5", "every component of an envelope has an outcome in the answer", answer,
+			"left[c.Label] == max(1, c.Sources)"),
+		never("TH-6", "an answer is about nothing that was not asked for", answer, "!asked"),
+		in("TH-5", "a component has no more outcomes than sources", answer, "if n == 0 {", "if n < -100 {"),
+		never("PAR-6", "a failure in an answer becomes the reason", send,
+			"f.Label == st.Label"),
+		in("MV-13", "a direct result counts under the keys of its node alone", peers,
+			"return n.Verifiers()\n", "sets := []*trust.Anchors{o.o.Anchors, n.Verifiers()}\n\t\t\tfor _, name := range p.Nodes.Names() {\n\t\t\t\tif m, _ := p.Nodes.Lookup(name); m.Name != n.Name {\n\t\t\t\t\tsets = append(sets, m.Verifiers())\n\t\t\t\t}\n\t\t\t}\n\t\t\tall, _ := trust.Merge(sets...)\n\t\t\treturn all\n"),
+		in("MV-13 TH-6", "a result in an answer counts under the keys of its node alone", send,
+			"var out owners\n", "var out owners\n\tfor _, name := range nodes.Names() {\n\t\tn, _ := nodes.Lookup(name)\n\t\tout = append(out, n.Verifiers())\n\t}\n\tout = append(out, r.o.o.Anchors)\n"),
+		in("PAR-4", "two results of one site are one", send, "*o = slices.Delete(*o, i, i+1)", "_ = slices.Delete(slices.Clone(*o), i, i+1)"),
+	}
+}
