@@ -311,6 +311,9 @@ func (y *yamlReader) operands(e Expr, n *yaml.Node, depth int) (Expr, error) {
 	if err := y.plain(n); err != nil {
 		return Expr{}, err
 	}
+	if e.Head == Optional && n.Kind != yaml.SequenceNode { // it has one operand more often than not
+		n = &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Column: n.Column, Content: []*yaml.Node{n}}
+	}
 	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
 		return Expr{}, y.fail(n, "%q wants a list of operands", string(e.Head))
 	}
