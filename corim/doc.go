@@ -32,7 +32,7 @@
 // spelling, masked raw values in both forms, ranges. It keeps the bytes and
 // their SHA-256, and every statement can be named by document, tag, triple
 // (Source). Encode writes the model, FromTemplates makes a document from the
-// JSON templates of veraison/corim.
+// JSON templates of veraison/corim, Templates is the reverse, and Sign signs.
 //
 // Load believes a document. A signature has to be by an Authority, which may
 // speak only for its scopes and with its profiles; document, signature,

@@ -37,6 +37,7 @@ var importTable = []importRow{
 	{place: "evidence/...", may: []string{"internal/limits"}},
 	{place: "trust/...", may: []string{"internal/limits"}},
 	{place: "verdict/...", may: []string{"evidence/...", "trust", "internal/limits"}},
+	{place: "endorsements/coserv", may: []string{"corim", "corim/coserv", "internal/limits", "internal/lru"}},
 	{place: "endorsements/...", may: []string{"internal/limits"}},
 	{place: "corim/...", may: []string{"trust", "internal/limits"}},
 	{place: "audit/...", may: []string{"audit", "verdict", "trust", "internal/limits"}},
@@ -61,15 +62,15 @@ var importTable = []importRow{
 
 	{place: "topologies/...", may: []string{"evidence/...", "verdict", "verifiers", "internal/limits"}},
 	{place: "orchestrator/...", may: []string{
-		"topologies/...", "binding/...", "policy/...", "relay", "verdict", "verifiers", "evidence/...", "trust", "audit", "internal/limits",
+		"topologies/...", "binding/...", "policy/...", "relay", "verdict", "verifiers", "evidence/...", "trust", "corim", "audit", "internal/limits",
 	}, inTests: []string{"attester/...", "endorsements"}},
 
 	{place: "fabric/embed", may: []string{"fabric", "internal/limits"}},
 	{place: "fabric/...", may: []string{
-		"evidence/...", "verdict", "verifiers", "trust", "corim", "audit", "internal/limits",
+		"evidence/...", "verdict", "verifiers", "trust", "corim/...", "audit", "internal/limits",
 	}, inTests: []string{"fabric/embed", "endorsements"}},
 	{place: "api/...", may: []string{
-		"orchestrator", "evidence/...", "verdict", "trust", "topologies", "schemas", "internal/limits",
+		"orchestrator", "evidence/...", "verdict", "trust", "topologies", "corim/...", "schemas", "internal/limits", "internal/lru",
 	}, inTests: []string{"verifiers", "attester/...", "endorsements"}},
 
 	{place: "attester/...", may: []string{

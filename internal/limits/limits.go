@@ -81,3 +81,16 @@ const (
 	// draft-ietf-rats-corim) before the set is refused as running away.
 	CorimRounds = 64
 )
+
+const (
+	// CoservQuery is the largest CoSERV query in bytes, before base64url.
+	CoservQuery = 16 << 10
+	// CoservSelectors is the number of environments or identifiers of a query.
+	CoservSelectors = 256
+	// CoservResult is the largest CoSERV result in bytes, signed or not.
+	CoservResult = 16 << 20
+	// CoservQuads is the number of statements of one kind in a result.
+	CoservQuads = 1 << 14
+	// CoservSources is the number of documents in a result.
+	CoservSources = 256
+)
