@@ -52,8 +52,9 @@ func (m *Machine) Endorsements() (map[string][]byte, error) {
 	return out, nil
 }
 
-// Files are what goes with the evidence, by path: "trust.json" for --trust, and
-// the folders "endorsements" and "reference-values".
+// Files are what goes with the evidence, by path: "trust.json" for --trust,
+// "corim-trust.json" for --corim-trust, and the folders "endorsements" and
+// "reference-values", whose documents are signed.
 func (m *Machine) Files() (map[string][]byte, error) {
 	raw, err := m.Trust()
 	if err != nil {
@@ -67,7 +68,10 @@ func (m *Machine) Files() (map[string][]byte, error) {
 	for name, raw := range endorsed {
 		out["endorsements/"+name] = raw
 	}
-	values, err := m.ReferenceValues()
+	if out["corim-trust.json"], err = m.ReferenceTrust(); err != nil {
+		return nil, err
+	}
+	values, err := m.SignedReferenceValues()
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,7 @@ type Options struct {
 // Machine is one simulated machine. It is safe for concurrent use.
 type Machine struct {
 	d       Description
+	vendors *Vendors
 	seed    pki.Seed
 	now     time.Time
 	groups  []*group
@@ -86,7 +87,7 @@ func New(o Options) (*Machine, error) {
 	if o.Vendors == nil {
 		o.Vendors = NewVendors("", o.Now)
 	}
-	m := &Machine{d: d, seed: pki.NewSeed("machine").Sub(d.Name, o.Seed), now: o.Now}
+	m := &Machine{d: d, vendors: o.Vendors, seed: pki.NewSeed("machine").Sub(d.Name, o.Seed), now: o.Now}
 	if m.lead, err = m.seed.Sub("lead").ECDSA(elliptic.P256()); err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type compositeClaims struct {
 	VerificationTime string                        `json:"assize.verification-time,omitempty"`
 	Leaves           map[evidence.Path]string      `json:"assize.leaves-sha384,omitempty"`
 	LeadSigner       string                        `json:"assize.lead-signer,omitempty"`
+	References       string                        `json:"assize.reference-revision,omitempty"`
 }
 
 // componentStatement is what the lead asked for one component.
@@ -112,6 +113,9 @@ func (r *Result) check() error {
 		return errors.New("no time")
 	}
 	if err := checkNonce(r.Nonce); err != nil {
+		return err
+	}
+	if err := checkRevision(r.References); err != nil {
 		return err
 	}
 	if r.Node != "" && !nodeName.MatchString(r.Node) {
@@ -227,6 +231,7 @@ func (r *Result) claims(lifetime time.Duration) ([]byte, error) {
 		Caps: append([]Cap{}, r.Caps...), Components: make(map[string]componentStatement, len(r.Components)),
 		Topology: r.Topology, Plan: hexDigest(r.PlanDigest), Composite: hexDigest(r.Composite),
 		Session: r.Session, Node: r.Node, VerificationTime: formatTime(r.VerificationTime),
+		References: r.References,
 	}
 	for _, c := range r.Components {
 		statement.Components[string(c.Label)] = c.statement()

@@ -165,6 +165,9 @@ func (v *aggregate) describe(r *Result, composite object) error {
 	if r.Node, err = v.policy.optionalText("assize.node"); err != nil {
 		return err
 	}
+	if r.References, err = v.policy.revision("assize.reference-revision"); err != nil {
+		return err
+	}
 	r.Receipts = v.receipts
 	if r.PlanDigest, err = v.policy.optionalDigest("assize.plan-sha256"); err != nil {
 		return err

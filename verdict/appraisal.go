@@ -44,6 +44,10 @@ type Facts struct {
 	// Peers are identities of other devices that this one lists under its
 	// signature, in the spelling of Device.
 	Peers []string `json:"peers,omitempty"`
+	// Environments are the names of the component in reference values and
+	// endorsements: the deterministic CBOR of the environment-maps
+	// (draft-ietf-rats-corim) that the scheme looked up, base64url without padding.
+	Environments []string `json:"environments,omitempty"`
 }
 
 // Appraisal is what a scheme says about one component. It is not signed, and

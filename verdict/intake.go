@@ -5,6 +5,7 @@ package verdict
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -206,6 +207,9 @@ func (p *Partial) readNonce(stated string, policy object, want Expect) error {
 func (p *Partial) readAppraisal(policy object) error {
 	a := &p.appraisal
 	var err error
+	if p.revision, err = policy.revision("assize.reference-revision"); err != nil {
+		return err
+	}
 	if p.status, err = p.submod.tier(claimStatus); err != nil {
 		return err
 	}
@@ -277,6 +281,9 @@ func (o object) facts() (f Facts, err error) {
 	if f.Peers, err = o.texts("peers"); err != nil {
 		return f, err
 	}
+	if f.Environments, err = o.environments("environments"); err != nil {
+		return f, err
+	}
 	if _, ok := o["registers"]; !ok {
 		return f, nil
 	}
@@ -291,6 +298,65 @@ func (o object) facts() (f Facts, err error) {
 		}
 	}
 	return f, nil
+}
+
+// revision reads what identifies reference values; "" when absent. What is there
+// is never empty.
+func (o object) revision(name string) (string, error) {
+	if _, ok := o[name]; !ok {
+		return "", nil
+	}
+	s, err := o.text(name)
+	if err != nil {
+		return "", err
+	}
+	if s == "" {
+		return "", fmt.Errorf("%s is empty", name)
+	}
+	if err := checkRevision(s); err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return s, nil
+}
+
+func checkRevision(s string) error {
+	if b, err := hexBytes("revision", s); err != nil || s != "" && len(b) != sha256.Size {
+		return errors.New("revision of reference values is not a SHA-256 in lower-case hexadecimal")
+	}
+	return nil
+}
+
+// Bounds of the environments of one component: their number, and the length of
+// the text of each.
+const (
+	maxEnvironments = 16
+	maxEnvironment  = 4096
+)
+
+// environments reads names of a component in the spelling of Facts.Environments.
+// What is in them is for those who compare them.
+func (o object) environments(name string) ([]string, error) {
+	list, err := o.texts(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > maxEnvironments {
+		return nil, fmt.Errorf("%s has %d members, at most %d", name, len(list), maxEnvironments)
+	}
+	for _, s := range list {
+		if err := checkEnvironment(s); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return list, nil
+}
+
+func checkEnvironment(s string) error {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if s == "" || len(s) > maxEnvironment || err != nil || base64.RawURLEncoding.EncodeToString(b) != s {
+		return errors.New("environment is not CBOR in base64url without padding")
+	}
+	return nil
 }
 
 // digest reads 32 bytes in lower-case hexadecimal.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,24 @@ func TestIntakeRules(t *testing.T) {
 		{"facts text", ReasonBadPAR, func(c, s, p obj) { p["assize.facts"] = "x" }},
 		{"facts number", ReasonBadPAR, func(c, s, p obj) { p["assize.facts"].(obj)["registers"] = obj{"mrtd": 1} }},
 		{"facts device", ReasonBadPAR, func(c, s, p obj) { p["assize.facts"].(obj)["device"] = "x" }},
+		{"environments text", ReasonBadPAR, func(c, s, p obj) { p["assize.facts"].(obj)["environments"] = "oA" }},
+		{"environments empty", ReasonBadPAR, func(c, s, p obj) { p["assize.facts"].(obj)["environments"] = []any{""} }},
+		{"environments padded", ReasonBadPAR, func(c, s, p obj) { p["assize.facts"].(obj)["environments"] = []any{"oA=="} }},
+		{"environments spelling", ReasonBadPAR, func(c, s, p obj) { p["assize.facts"].(obj)["environments"] = []any{"oB"} }},
+		{"environments long", ReasonBadPAR, func(c, s, p obj) {
+			p["assize.facts"].(obj)["environments"] = []any{strings.Repeat("A", maxEnvironment+4)}
+		}},
+		{"environments many", ReasonBadPAR, func(c, s, p obj) {
+			p["assize.facts"].(obj)["environments"] = slices.Repeat([]any{"oA"}, maxEnvironments+1)
+		}},
+		{"environments", "", func(c, s, p obj) { p["assize.facts"].(obj)["environments"] = []any{"oA"} }},
+		{"revision", "", func(c, s, p obj) { p["assize.reference-revision"] = strings.Repeat("a1", 32) }},
+		{"revision short", ReasonBadPAR, func(c, s, p obj) { p["assize.reference-revision"] = strings.Repeat("a1", 31) }},
+		{"revision long", ReasonBadPAR, func(c, s, p obj) { p["assize.reference-revision"] = strings.Repeat("a1", 33) }},
+		{"revision case", ReasonBadPAR, func(c, s, p obj) { p["assize.reference-revision"] = strings.Repeat("A1", 32) }},
+		{"revision empty", ReasonBadPAR, func(c, s, p obj) { p["assize.reference-revision"] = "" }},
+		{"revision null", ReasonBadPAR, func(c, s, p obj) { p["assize.reference-revision"] = nil }},
+		{"revision number", ReasonBadPAR, func(c, s, p obj) { p["assize.reference-revision"] = 1 }},
 		{"nonce seen", ReasonBadPAR, func(c, s, p obj) { p["assize.nonce-seen"] = "xx" }},
 		{"nonce seen case", ReasonBadPAR, func(c, s, p obj) { p["assize.nonce-seen"] = "A5" }},
 		{"verification time", ReasonBadPAR, func(c, s, p obj) { p["assize.verification-time"] = "yesterday" }},

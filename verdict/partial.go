@@ -44,6 +44,9 @@ type Issue struct {
 	// VerificationTime is the time at which collateral had to be valid; zero
 	// means IssuedAt.
 	VerificationTime time.Time
+	// ReferenceRevision is that of the reference values that were used: a SHA-256
+	// in lower-case hexadecimal (corim.Index.Revision), "" if there were none.
+	ReferenceRevision string
 }
 
 // policyClaims is the machine-readable statement of a partial result.
@@ -58,6 +61,7 @@ type policyClaims struct {
 	Reasons          []Reason  `json:"assize.reasons"`
 	Facts            Facts     `json:"assize.facts"`
 	VerificationTime string    `json:"assize.verification-time,omitempty"`
+	References       string    `json:"assize.reference-revision,omitempty"`
 }
 
 // SignPartial makes the signed partial result (PAR) of one component: a
@@ -87,7 +91,7 @@ func SignPartial(s *trust.Signer, i Issue, a Appraisal) ([]byte, error) {
 				Evidence: hex.EncodeToString(i.Evidence[:]), Freshness: freshness,
 				NonceSeen: hex.EncodeToString(a.NonceSeen), NonceRule: i.NonceRule,
 				Reasons: append([]Reason{}, a.Reasons...), Facts: a.Facts,
-				VerificationTime: formatTime(i.VerificationTime),
+				VerificationTime: formatTime(i.VerificationTime), References: i.ReferenceRevision,
 			},
 		}},
 	})
@@ -118,6 +122,17 @@ func (i Issue) check(a Appraisal) error {
 	}
 	if i.Evidence == ([32]byte{}) {
 		return errors.New("verdict: partial result without evidence digest")
+	}
+	if err := checkRevision(i.ReferenceRevision); err != nil {
+		return fmt.Errorf("verdict: partial result: %w", err)
+	}
+	if n := len(a.Facts.Environments); n > maxEnvironments {
+		return fmt.Errorf("verdict: partial result: %d environments, at most %d", n, maxEnvironments)
+	}
+	for _, e := range a.Facts.Environments {
+		if err := checkEnvironment(e); err != nil {
+			return fmt.Errorf("verdict: partial result: %w", err)
+		}
 	}
 	for _, r := range a.Reasons {
 		if r.Code == "" {
@@ -165,6 +180,7 @@ type Partial struct {
 	nonceRule string
 	evidence  [sha256.Size]byte
 	verified  time.Time
+	revision  string
 }
 
 // IsZero reports whether there is no result.
@@ -193,6 +209,7 @@ func (p Partial) Appraisal() Appraisal {
 	a.Reasons = slices.Clone(a.Reasons)
 	a.Facts.Device = slices.Clone(a.Facts.Device)
 	a.Facts.Peers = slices.Clone(a.Facts.Peers)
+	a.Facts.Environments = slices.Clone(a.Facts.Environments)
 	a.Facts.Registers = maps.Clone(a.Facts.Registers)
 	return a
 }
@@ -222,3 +239,7 @@ func (p Partial) Evidence() [32]byte { return p.evidence }
 // VerificationTime is the time at which collateral had to be valid, when it was
 // not the time of issue; otherwise zero.
 func (p Partial) VerificationTime() time.Time { return p.verified }
+
+// ReferenceRevision identifies the reference values that the verifier compared
+// with (Issue.ReferenceRevision), "" if it had none.
+func (p Partial) ReferenceRevision() string { return p.revision }

@@ -72,7 +72,7 @@ func testAppraisal() Appraisal {
 		Vector:    Vector{InstanceIdentity: 2, Executables: 2, Hardware: 2},
 		Freshness: FreshnessFresh, NonceSeen: testNonce,
 		Claims:   map[string]any{"driver": "550.90", "list": []any{int64(1), 2.5, true, nil}, "deep": map[string]any{"big": uint64(1) << 63}},
-		Facts:    Facts{Device: []string{"nvidia-ueid:4781"}, SignerSPKI: "aa", ReportData: "bb", Registers: map[string]string{"mrtd": "cc"}, Peers: []string{"x:1"}},
+		Facts:    Facts{Device: []string{"nvidia-ueid:4781"}, SignerSPKI: "aa", ReportData: "bb", Registers: map[string]string{"mrtd": "cc"}, Peers: []string{"x:1"}, Environments: []string{"oA"}},
 		PolicyID: "policy:example",
 	}
 }
@@ -246,6 +246,40 @@ func TestVeraisonExamplesParse(t *testing.T) {
 		}
 		if _, err := parseResult(raw); err != nil {
 			t.Errorf("%s: %v", filepath.Base(name), err)
+		}
+	}
+}
+
+// What identifies the reference values goes into the result and comes out of it,
+// for the verdict too.
+func TestReferenceRevision(t *testing.T) {
+	l := newLab(t, trust.EdDSA)
+	i := testIssue("gpu/0", "nvidia-gpu")
+	for revision, ok := range map[string]bool{
+		"": true, strings.Repeat("0f", 32): true, strings.Repeat("0F", 32): false, strings.Repeat("0f", 31): false, "latest": false,
+	} {
+		i.ReferenceRevision = revision
+		token, err := SignPartial(l.gpu, i, testAppraisal())
+		if (err == nil) != ok {
+			t.Errorf("%q: %v", revision, err)
+		}
+		if err != nil {
+			continue
+		}
+		p, err := VerifyPartial(token, expectOf(i), testIntake(), l.anchors)
+		if err != nil || p.ReferenceRevision() != revision {
+			t.Errorf("%q came out as %q: %v", revision, p.ReferenceRevision(), err)
+		}
+		if d := (Component{Partial: p}).document(); d.References != revision {
+			t.Errorf("the document says %q", d.References)
+		}
+	}
+	i.ReferenceRevision = ""
+	for name, list := range map[string][]string{"padded": {"oA=="}, "empty": {""}, "many": make([]string, maxEnvironments+1)} {
+		a := testAppraisal()
+		a.Facts.Environments = list
+		if _, err := SignPartial(l.gpu, i, a); err == nil {
+			t.Errorf("environments %s are signed", name)
 		}
 	}
 }

@@ -22,6 +22,9 @@ const (
 	ReasonIdentityMismatch    = "identity-mismatch"
 	ReasonNoReferenceValues   = "no-reference-values"
 	ReasonMeasurementMismatch = "measurement-mismatch"
+	ReasonPartialReference    = "reference-values-partial"
+	ReasonUnsignedReference   = "unsigned-reference-values"
+	ReasonReferenceConflict   = "reference-values-conflict"
 	ReasonNoCollateral        = "no-collateral"
 	ReasonCollateralInvalid   = "collateral-invalid"
 	ReasonTCBOutOfDate        = "tcb-out-of-date"
@@ -80,6 +83,11 @@ const (
 	ReasonPolicyError       = "policy-error"
 	ReasonUnsignedLead      = "unsigned-lead"
 	ReasonExtraRoots        = "extra-roots"
+	ReasonMissingMember     = "missing-member"
+	ReasonDependsOn         = "depends-on"
+	ReasonDependsOnWarning  = "depends-on-warning"
+	ReasonDependsOnNone     = "depends-on-none"
+	ReasonDependsOnBad      = "depends-on-contraindicated"
 )
 
 // ReasonCeiling is the best tier that a component can have when the lead
@@ -88,14 +96,14 @@ const (
 // here lowers to warning.
 func ReasonCeiling(code string) Tier {
 	switch code {
-	case ReasonTimeOverridden, ReasonAsSubmitted, ReasonLateResult, ReasonApplicationBound, ReasonExtraRoots:
+	case ReasonTimeOverridden, ReasonAsSubmitted, ReasonLateResult, ReasonApplicationBound, ReasonExtraRoots, ReasonDependsOn:
 		return TierAffirming
 	case ReasonNoVerifier, ReasonUnreachable, ReasonTimeout, ReasonBusy, ReasonRefused,
 		ReasonMalfunction, ReasonCancelled, ReasonBadPAR, ReasonBadPARSignature,
 		ReasonPARStale, ReasonPARNonce, ReasonPARSubject, ReasonLyingPAR,
-		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop, ReasonQuorumNotReached, ReasonPeerNotAttested:
+		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop, ReasonQuorumNotReached, ReasonPeerNotAttested, ReasonDependsOnNone:
 		return TierNone
-	case ReasonNonceMismatch, ReasonDuplicateIdentity, ReasonBindingBroken, ReasonIdentityMismatch:
+	case ReasonNonceMismatch, ReasonDuplicateIdentity, ReasonBindingBroken, ReasonIdentityMismatch, ReasonDependsOnBad:
 		return TierContraindicated
 	}
 	return TierWarning

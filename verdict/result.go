@@ -54,6 +54,10 @@ type Result struct {
 	Commitment *evidence.Commitment
 	// Node is the name of the lead among other nodes, "" where it has none.
 	Node string
+	// References is the revision of the documents about membership and dependency
+	// that the lead used (corim.Index.Revision), "" where it had none. What they say
+	// is in Caps and in the reasons of components.
+	References string
 	// Receipts are what the nodes on the paths of the components have signed about
 	// what they received; nil where nothing was handed on. VerifyResult reads them
 	// and leaves their signatures to those who know the nodes (Receipt.Verify).
@@ -84,6 +88,7 @@ type Document struct {
 	Nonce            string                       `json:"nonce,omitempty"`
 	Composite        string                       `json:"composite_sha256,omitempty"`
 	Node             string                       `json:"node,omitempty"`
+	References       string                       `json:"reference_revision,omitempty"`
 	Verifier         *Signatory                   `json:"verifier,omitempty"`
 	Components       map[string]ComponentDocument `json:"components"`
 	Bindings         []Binding                    `json:"bindings"`
@@ -114,6 +119,9 @@ type ComponentDocument struct {
 	TrustVector map[string]Claim `json:"trust_vector"`
 	Claims      map[string]any   `json:"claims"`
 	Freshness   Freshness        `json:"freshness"`
+	// References is the revision of the reference values that the verifier
+	// compared with, a SHA-256 in hexadecimal; "" if it had none.
+	References string `json:"reference_revision,omitempty"`
 	// Reasons are the component verifier's, then the lead's.
 	Reasons    []Reason `json:"reasons"`
 	DurationUS int64    `json:"duration_us"`
@@ -134,7 +142,7 @@ func (r *Result) Document() Document {
 		Time:             formatTime(r.Time),
 		VerificationTime: formatTime(r.VerificationTime),
 		Topology:         r.Topology, Session: r.Session,
-		Nonce: encodeNonce(r.Nonce), Composite: hexDigest(r.Composite), Node: r.Node,
+		Nonce: encodeNonce(r.Nonce), Composite: hexDigest(r.Composite), Node: r.Node, References: r.References,
 		Components: make(map[string]ComponentDocument, len(r.Components)),
 		Bindings:   append([]Binding{}, r.Bindings...),
 	}
@@ -160,6 +168,7 @@ func (c Component) document() ComponentDocument {
 		d.Verifier = &who
 		d.TrustVector = a.Vector.members(false)
 		d.Freshness = a.Freshness
+		d.References = c.Partial.ReferenceRevision()
 		d.Reasons = append(d.Reasons, a.Reasons...)
 		if a.Claims != nil {
 			d.Claims = a.Claims

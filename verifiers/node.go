@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/internal/limits"
 	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
@@ -29,8 +30,17 @@ func (r *Refusal) Error() string { return fmt.Sprintf("verifiers: %d %s", r.Code
 // Unwrap gives the cause for the node's own log; it never leaves the node.
 func (r *Refusal) Unwrap() error { return r.err }
 
-// NodeOptions configure a Node. Every field but AllowTimeOverride, Lifetime
-// and Deps is mandatory.
+// References is where a node has its reference values from. It is safe for
+// concurrent use.
+type References interface {
+	// Snapshot returns what is in force at a time: one immutable set for one
+	// appraisal, never nil. An error means that nobody can say, so that the node
+	// gives no verdict.
+	Snapshot(now time.Time) (*corim.Index, error)
+}
+
+// NodeOptions configure a Node. Every field but AllowTimeOverride, Lifetime,
+// References and Deps is mandatory.
 type NodeOptions struct {
 	Set      *Set
 	Deps     Deps
@@ -43,6 +53,8 @@ type NodeOptions struct {
 	AllowTimeOverride bool
 	// Lifetime of a PAR; zero means limits.Session.
 	Lifetime time.Duration
+	// References are the reference values; nil: none are given.
+	References References
 }
 
 // Node is a component verifier with a signing key for each of its schemes. It
@@ -103,7 +115,11 @@ func (n *Node) Appraise(ctx context.Context, r Request) ([]byte, verdict.Tier, e
 	if !r.Time.IsZero() {
 		at = r.Time
 	}
-	a, err := run(ctx, v, Input{MediaType: r.MediaType, Evidence: r.Evidence, Nonce: r.Nonce, Time: at})
+	references, revision, err := n.snapshot(now)
+	if err != nil {
+		return nil, verdict.TierNone, err
+	}
+	a, err := run(ctx, v, Input{MediaType: r.MediaType, Evidence: r.Evidence, Nonce: r.Nonce, Time: at, References: references})
 	if err != nil {
 		return nil, verdict.TierNone, err
 	}
@@ -115,11 +131,33 @@ func (n *Node) Appraise(ctx context.Context, r Request) ([]byte, verdict.Tier, e
 		Verifier: n.o.Identity, Label: r.Label, Scheme: sc.Name, MediaType: r.MediaType.String(),
 		Request: r.ID, Nonce: r.Nonce, NonceRule: r.NonceRule, Evidence: sha256.Sum256(r.Evidence),
 		IssuedAt: now, Expires: now.Add(n.o.Lifetime), VerificationTime: r.Time,
+		ReferenceRevision: revision,
 	}, a)
 	if err != nil {
 		return nil, verdict.TierNone, &Refusal{Code: 500, Text: "internal", err: err}
 	}
 	return token, a.Status(), nil
+}
+
+// snapshot takes the reference values for one appraisal. A node that has some
+// and cannot read them does not go on as if there were none.
+func (n *Node) snapshot(now time.Time) (x *corim.Index, revision string, err error) {
+	if n.o.References == nil {
+		return nil, "", nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			x, err = nil, &Refusal{Code: 500, Text: "internal", err: fmt.Errorf("reference values: panic: %v", p)}
+		}
+	}()
+	x, err = n.o.References.Snapshot(now)
+	if err == nil && x == nil {
+		err = errors.New("no snapshot")
+	}
+	if err != nil {
+		return nil, "", &Refusal{Code: 500, Text: "internal", err: fmt.Errorf("reference values: %w", err)}
+	}
+	return x, x.Revision(), nil
 }
 
 // admit checks what must hold before a scheme sees the bytes.

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
@@ -73,8 +74,12 @@ type Input struct {
 	// Nonce is the challenge that must be found in the signed evidence; nil
 	// when none was given (freshness is then not established).
 	Nonce []byte
-	// Time is the time at which certificates and collateral must be valid.
+	// Time is the time at which certificates, collateral and reference values must
+	// be valid.
 	Time time.Time
+	// References are the reference values of this appraisal, all of one revision;
+	// nil if none were given. That there are none proves nothing.
+	References *corim.Index
 }
 
 // Verifier appraises components of one scheme. It is safe for concurrent use.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/assize/assize/attester/refvalues"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verifiers"
 )
@@ -52,6 +53,42 @@ func BenchmarkAppraise(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/bare, "x-bare")
 		})
 	}
+}
+
+// BenchmarkReferences is a hot appraisal without and with reference values, the
+// right ones among a hundred documents of other releases. The metric x-without is
+// the ratio of the second to the first.
+func BenchmarkReferences(b *testing.B) {
+	m := newMachine(b)
+	entries := []refvalues.Entry{entryOf(m.body[:])}
+	for i := range 99 {
+		var other [bodySize15]byte
+		for j := range other {
+			other[j] = byte(i + j + 1)
+		}
+		entries = append(entries, entryOf(other[:]))
+	}
+	in := verifiers.Input{MediaType: evidence.MediaType{Base: typeQuote}, Evidence: m.quote(), Nonce: m.body[520:584], Time: m.now}
+	d := m.deps(nil)
+	d.Endorsements = bundle(b, m.collateral())
+	v := newTest(b, d)
+	appraise := func(in verifiers.Input) func() {
+		return func() {
+			if _, err := v.Appraise(context.Background(), in); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	with := in
+	with.References = indexOf(b, m.now, entries...)
+	appraise(with)()
+	without := timePer(500, appraise(in))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		appraise(with)()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/without, "x-without")
 }
 
 // timePer is the mean time of f in nanoseconds.

@@ -6,7 +6,8 @@
 // A quote is parsed (abi.go), its PCK chain, QE report and signature are
 // checked against Intel's pinned root (verify.go), then the platform's TCB is
 // judged with Intel-signed collateral, if there is some, and the TD's
-// attributes by fixed rules (validate.go). Collateral is verified once, when the
+// attributes by fixed rules (validate.go), and its measurements by reference
+// values (references.go). Collateral is verified once, when the
 // verifier is made (store.go); an appraisal chooses what is valid and newest
 // (collateral.go) and judges by it (tcb.go). The
 // cryptography is done here and not by go-tdx-guest: that library accepts

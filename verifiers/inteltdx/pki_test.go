@@ -122,6 +122,7 @@ func newMachine(tb testing.TB) *machine {
 	if _, err := rand.Read(m.body[136:584]); err != nil {
 		tb.Fatal(err)
 	}
+	clear(m.body[184:328]) // MRCONFIGID, MROWNER, MROWNERCONFIG: nobody chose anything
 	copy(m.qe[128:], intelQESigner[:])
 	binary.LittleEndian.PutUint16(m.qe[256:], 2)
 	binary.LittleEndian.PutUint16(m.qe[258:], 4)

@@ -209,14 +209,6 @@ func debug(a *verdict.Appraisal, detail string) {
 	a.Fail(verdict.ReasonDebug, detail)
 }
 
-// executables says that nobody vouched for the measurements: this scheme has
-// no reference values.
-func executables(a *verdict.Appraisal, q *quote) {
-	lower(a, verdict.Executables, verdict.ClaimUnrecognized)
-	a.Fail(verdict.ReasonNoReferenceValues, fmt.Sprintf(
-		"no reference values for MRTD %x and RTMR0 to RTMR3", q.mrTD()))
-}
-
 func allZero(b []byte) bool {
 	for _, c := range b {
 		if c != 0 {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/assize/assize/attester/refvalues"
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verifiers"
 )
@@ -55,6 +57,44 @@ func benchAppraise(b *testing.B, signatures int, v func() verifiers.Verifier) {
 // BenchmarkAppraiseCold verifies all four links and the report.
 func BenchmarkAppraiseCold(b *testing.B) {
 	benchAppraise(b, 5, func() verifiers.Verifier { return newTest(b, verifiers.Deps{}) })
+}
+
+// BenchmarkReferences is a hot appraisal without and with reference values, the
+// right ones among twenty of other releases. The metric x-without is the ratio of
+// the second to the first.
+func BenchmarkReferences(b *testing.B) {
+	f := measuring(b)
+	raw := f.Leaf()
+	entries := []refvalues.Entry{f.values("GH100", span(0, 40)...)}
+	for i := range 19 {
+		other := f.values("GH100", span(0, 40)...)
+		for _, v := range other.Values {
+			v.Digests[0].Value[0] ^= byte(i + 1)
+		}
+		entries = append(entries, other)
+	}
+	v := newTest(b, f.roots())
+	appraise := func(x *corim.Index) {
+		if _, err := v.Appraise(context.Background(), verifiers.Input{
+			MediaType: evidence.MediaType{Base: MediaType}, Evidence: raw, Nonce: f.Nonce, Time: at, References: x,
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	x := indexOf(b, entries...)
+	appraise(x)
+	const rounds = 200
+	start := time.Now()
+	for range rounds {
+		appraise(nil)
+	}
+	without := float64(time.Since(start)) / rounds
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		appraise(x)
+	}
+	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/without, "x-without")
 }
 
 // BenchmarkAppraiseHot knows the device's chain too.

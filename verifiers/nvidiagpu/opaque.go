@@ -191,8 +191,15 @@ func state(v []byte) (string, error) {
 	return fmt.Sprintf("unknown (0x%02x)", v[0]), nil
 }
 
+// Modes of confidential computing, as FEATURE_FLAG numbers them from 0.
+const (
+	modeSingle        = "spt"
+	modeMulti         = "mpt"
+	modeProtectedPCIe = "ppcie"
+)
+
 func feature(n int) string {
-	names := []string{"spt", "mpt", "ppcie"}
+	names := []string{modeSingle, modeMulti, modeProtectedPCIe}
 	if n < len(names) {
 		return names[n]
 	}

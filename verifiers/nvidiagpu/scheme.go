@@ -13,10 +13,10 @@
 // report alone.
 //
 // What is proved: the report is signed by a key that NVIDIA's device identity
-// root certified for one GPU, and it answers the challenge. What is not: that
-// the GPU is not revoked, that its firmware is the one NVIDIA published, that
-// it is attached to this machine. So the best status is a warning; see
-// README.md.
+// root certified for one GPU, and it answers the challenge; and, with reference
+// values, that its firmware is the one they name. What is not: that the GPU is
+// not revoked, that it is attached to this machine. So the best status is a
+// warning; see README.md.
 package nvidiagpu
 
 import (

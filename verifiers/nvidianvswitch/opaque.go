@@ -117,6 +117,9 @@ func (d *details) read(f nvidia.Field) (err error) {
 	return err
 }
 
+// lockLocked is the state in which partitions and ports cannot be changed.
+const lockLocked = "locked"
+
 func lock(v []byte) (string, error) {
 	if len(v) != 2 {
 		return "", fmt.Errorf("lock status of %d bytes, expected 2", len(v))
@@ -125,7 +128,7 @@ func lock(v []byte) (string, error) {
 	case 0:
 		return "unlocked", nil
 	case 1:
-		return "locked", nil
+		return lockLocked, nil
 	default:
 		return fmt.Sprintf("unknown (%d)", n), nil
 	}

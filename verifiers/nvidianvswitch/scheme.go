@@ -15,9 +15,9 @@
 //
 // What is proved: the report is signed by a key that NVIDIA's device identity
 // root certified for one switch, it names that switch, and it answers the
-// challenge. What is not: that the switch is not revoked, that its firmware is
-// the one NVIDIA published, that the GPUs that it names are those of this
-// machine. So the best status is a warning; see README.md.
+// challenge; and, with reference values, that its firmware is the one they name.
+// What is not: that the switch is not revoked, that the GPUs that it names are
+// those of this machine. So the best status is a warning; see README.md.
 package nvidianvswitch
 
 import (

@@ -4,27 +4,20 @@ package nvidianvswitch
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers/internal/nvidia"
 )
 
-// judge turns what was proved into an appraisal. No claim of it is affirming:
-// there are no reference values and no revocation status here, and affirming
-// needs proof.
+// judge turns what was proved into an appraisal. Affirming needs proof: there is
+// no revocation status here, so hardware never is.
 func judge(p *nvidia.Proof, nonce []byte) verdict.Appraisal {
 	d := readDetails(p.Report.Opaque)
 	a := verdict.Appraisal{NonceSeen: bytes.Clone(p.Report.Nonce), Facts: p.Facts(d.gpus), Claims: contents(p, d)}
 	hardware(p, d, &a)
-	configuration(p, d, &a)
-	bios := d.bios
-	if bios == "" {
-		bios = "(none)"
-	}
-	a.Vector[verdict.Executables] = verdict.ClaimUnrecognized
-	a.Fail(verdict.ReasonNoReferenceValues, fmt.Sprintf("executables: no reference values (RIM) for switch BIOS %s", bios))
+	configuration(p, d, p.Compare(expected(d), &a), &a)
 	p.Freshness(nonce, &a)
 	p.Wrapper("", d.bios, &a)
 	return a
@@ -46,13 +39,37 @@ func hardware(p *nvidia.Proof, d *details, a *verdict.Appraisal) {
 	}
 }
 
-func configuration(p *nvidia.Proof, d *details, a *verdict.Appraisal) {
+// expected names the reference values of a switch: of its chip, or of the
+// manifest of its BIOS.
+func expected(d *details) nvidia.Expected {
+	e := nvidia.Expected{Whole: nvidia.Model("LS10")}
+	if d.bios != "" {
+		e.Parts = []corim.Environment{nvidia.Model("NV_SWITCH_BIOS_5612_0002_890_" + strings.ToUpper(strings.ReplaceAll(d.bios, ".", "")))}
+	}
+	return e
+}
+
+// configuration is 3, no known vulnerabilities, if the firmware that speaks of
+// itself is proven to be NVIDIA's, which is how debugging is known to be off, and
+// says that partitions and ports are locked.
+func configuration(p *nvidia.Proof, d *details, c nvidia.Compared, a *verdict.Appraisal) {
 	a.Vector[verdict.Configuration] = verdict.ClaimNoVisibility
-	a.Fail(verdict.ReasonNoReferenceValues, "configuration: without reference values (RIM) it cannot be seen whether debugging is off")
+	switch {
+	case c.Mismatched:
+		a.Fail(verdict.ReasonClaimNotAsserted, "configuration: the firmware is not the expected one, so what it says about its state proves nothing")
+	case !c.Matched:
+		a.Fail(verdict.ReasonNoReferenceValues, "configuration: without reference values for all of the firmware it cannot be seen whether debugging is off")
+	case d.lock == lockLocked:
+		if !d.versioned && len(d.odd) == 0 {
+			a.Vector[verdict.Configuration] = verdict.ClaimApprovedBoot // 3: no known vulnerabilities
+		}
+	case d.lock == "":
+		a.Fail(verdict.ReasonConfiguration, "the report does not say whether partitions and ports are locked")
+	}
 	if d.versioned {
 		a.Fail(verdict.ReasonConfiguration, "opaque data with a version, which no known switch has: all but BIOS, PDI and FWID are not read")
 	}
-	if d.lock != "" && d.lock != "locked" {
+	if d.lock != "" && d.lock != lockLocked {
 		a.Fail(verdict.ReasonConfiguration, "the switch says that its lock status is "+d.lock+": its partitions and ports may be changed")
 	}
 	if len(d.odd) > 0 {

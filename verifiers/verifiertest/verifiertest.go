@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
@@ -72,6 +73,7 @@ func (s *suite) cases() []testCase {
 	return []testCase{
 		{"golden", s.golden},
 		{"required claims are asserted", s.required},
+		{"no reference values", s.noReferences},
 		{"no nonce", s.noNonce},
 		{"wrong nonce", s.wrongNonce},
 		{"nonce of another size", s.nonceSize},
@@ -121,6 +123,21 @@ func (s *suite) required(t *testing.T) {
 	for _, n := range s.scheme.Required {
 		if a.Vector[n] == verdict.ClaimNone {
 			t.Errorf("required claim %s is not asserted on good evidence", n)
+		}
+	}
+}
+
+// noReferences: reference values that were not given, or are none, prove nothing.
+func (s *suite) noReferences(t *testing.T) {
+	empty, err := corim.NewIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*corim.Index{nil, empty} {
+		in := s.input()
+		in.References = x
+		if a := s.appraise(t, in); a.Vector[verdict.Executables].Tier() == verdict.TierAffirming {
+			t.Errorf("executables are %d without a reference value: %v", a.Vector[verdict.Executables], a.Reasons)
 		}
 	}
 }

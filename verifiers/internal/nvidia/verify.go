@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"time"
 
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers/internal/nvidia/container"
 )
@@ -19,8 +20,14 @@ type Proof struct {
 	Device *container.Device
 	Report *Report
 	Chain  *Chain
+	// References are the reference values, nil if none were given; Time is that of
+	// the appraisal.
+	References *corim.Index
+	Time       time.Time
 
 	kind *Kind
+	// unsigned lets reference values count that nobody has signed.
+	unsigned bool
 }
 
 // stage says how far an appraisal came, for the claims of one that failed.

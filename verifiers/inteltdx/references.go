@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inteltdx
+
+import (
+	"strings"
+
+	"github.com/assize/assize/corim"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/reference"
+)
+
+// environment is the trust domain in reference values. Nobody has defined names
+// for the fields of a TD report, so they are those of corim.ProfileAssize: the
+// keys below, and RTMR0 to RTMR3 as integrity registers 0 to 3 without a key.
+func environment() corim.Environment {
+	return corim.Environment{Class: corim.Class{
+		ID: corim.TaggedBytes(corim.TagBytes, []byte("tag:assize.dev,2026:intel-tdx")), Vendor: "Intel Corporation", Model: "TDX",
+	}}
+}
+
+// field is one field of the report body and the claim that it belongs to.
+type field struct {
+	name   string // in lower case the measurement key
+	claim  verdict.ClaimName
+	value  func(*quote) []byte
+	digest bool
+	// chosen: whoever starts the TD chooses it, and zero is nothing chosen.
+	chosen bool
+}
+
+// fields are what reference values may speak about besides the registers. What
+// is not here makes a triple that names it hold never, as TEE_TCB_SVN does:
+// whether a platform is up to date is for Intel's collateral to say.
+var fields = []field{
+	{name: "MRTD", claim: verdict.Executables, value: (*quote).mrTD, digest: true},
+	{name: "REPORTDATA", claim: verdict.Executables, value: (*quote).reportData},
+	{name: "MRSEAM", claim: verdict.Hardware, value: (*quote).mrSEAM, digest: true},
+	{name: "MRSIGNERSEAM", claim: verdict.Hardware, value: (*quote).mrSignerSEAM},
+	{name: "MRCONFIGID", claim: verdict.Configuration, value: (*quote).mrConfigID, chosen: true},
+	{name: "MROWNER", claim: verdict.Configuration, value: (*quote).mrOwner, chosen: true},
+	{name: "MROWNERCONFIG", claim: verdict.Configuration, value: (*quote).mrOwnerConfig, chosen: true},
+	{name: "TDATTRIBUTES", claim: verdict.Configuration, value: (*quote).tdAttributes},
+	{name: "XFAM", claim: verdict.Configuration, value: (*quote).xfam},
+}
+
+const (
+	registerName  = "RTMR"
+	registerCount = 4
+	// runtimeRegister is extended at run time only, and zero on a TD in which
+	// nothing was.
+	runtimeRegister = 3
+)
+
+// items are the measurements of a quote.
+func items(q *quote) []reference.Item {
+	sha384 := func(b []byte) []corim.Digest { return []corim.Digest{{Alg: corim.SHA384, Value: b}} }
+	out := make([]reference.Item, 0, len(fields)+1)
+	for _, f := range fields {
+		it := reference.Item{Name: f.name, Key: corim.TextKey(strings.ToLower(f.name))}
+		if f.digest {
+			it.Value.Digests = sha384(f.value(q))
+		} else {
+			it.Value.Raw = &corim.RawValue{Tag: corim.TagBytes, Value: f.value(q)}
+		}
+		out = append(out, it)
+	}
+	bank := reference.Item{Name: registerName}
+	for i := range registerCount {
+		bank.Value.Registers = append(bank.Value.Registers, corim.Register{ID: corim.NumberKey(uint64(i)), Digests: sha384(q.rtmr(i))})
+	}
+	return append(out, bank)
+}
+
+// references compares the TD with reference values and sets executables; of
+// hardware and configuration it can take away what collateral and attributes gave.
+func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, q *quote, p *pckChain, spki []byte) {
+	env := environment()
+	a.Facts.Environments = reference.Names(env)
+	query := reference.Query{Index: in.References, Environment: env, Items: items(q), Time: in.Time, Unsigned: v.unsigned}
+	if in.References != nil {
+		query.Authority = append(query.Authority, corim.TaggedBytes(corim.TagPKIXKey, spki))
+		for _, c := range p.certs {
+			query.Authority = append(query.Authority, corim.Certificate(c))
+		}
+	}
+	r := reference.Compare(query)
+	proofs := map[string]any{}
+	executables(a, q, r, proofs)
+	for _, c := range []struct {
+		claim    verdict.ClaimName
+		mismatch verdict.Claim
+		unproven verdict.Claim
+	}{
+		{verdict.Hardware, verdict.ClaimUnknownDevice, verdict.ClaimUnsafe},
+		{verdict.Configuration, verdict.ClaimContraindicate, verdict.ClaimNoVisibility},
+	} {
+		list := stated(r, q, c.claim)
+		if len(list) == 0 {
+			continue
+		}
+		state, reasons := r.Judge(c.claim, list...)
+		a.Reasons = append(a.Reasons, reasons...)
+		switch state {
+		case reference.Matched:
+			proofs[c.claim.String()] = r.Proof(list...)
+		case reference.Mismatched:
+			lower(a, c.claim, c.mismatch)
+		default:
+			lower(a, c.claim, c.unproven)
+		}
+	}
+	if c := r.Claim(proofs); c != nil {
+		a.Claims["reference_values"] = c
+	}
+}
+
+// executables: all registers that measure what the TD was started with have to
+// be proven, and the one for run time, unless nothing was ever measured into it.
+// What runs in a TD whose memory the host can write is known from no register.
+func executables(a *verdict.Appraisal, q *quote, r *reference.Report, proofs map[string]any) {
+	need := stated(r, q, verdict.Executables)
+	for i := range registerCount {
+		f := r.Find(registerName + corim.NumberKey(uint64(i)).String())
+		if i != runtimeRegister || f.State != reference.Unknown || !allZero(q.rtmr(i)) {
+			need = append(need, f)
+		}
+	}
+	state, reasons := r.Judge(verdict.Executables, need...)
+	a.Reasons = append(a.Reasons, reasons...)
+	switch {
+	case state == reference.Mismatched:
+		lower(a, verdict.Executables, verdict.ClaimContraindicate)
+	case state != reference.Matched, a.Vector[verdict.RuntimeOpaque].Tier() != verdict.TierAffirming:
+		lower(a, verdict.Executables, verdict.ClaimUnrecognized)
+	default:
+		lower(a, verdict.Executables, verdict.ClaimApproved)
+		proofs[verdict.Executables.String()] = r.Proof(need...)
+	}
+}
+
+// stated are the fields of a claim that count: MRTD, what the host or owner chose
+// though nobody may have said what it may be, and what is proven or differs.
+// Hardware and the rest of the configuration do not need reference values, so
+// one that neither holds nor differs changes nothing there.
+func stated(r *reference.Report, q *quote, claim verdict.ClaimName) []reference.Finding {
+	var out []reference.Finding
+	for _, f := range fields {
+		if f.claim != claim {
+			continue
+		}
+		found := r.Find(f.name)
+		needed := f.name == "MRTD" || f.chosen && !allZero(f.value(q)) || claim == verdict.Executables && found.State != reference.Unknown
+		if needed || found.State == reference.Matched || found.State == reference.Mismatched {
+			out = append(out, found)
+		}
+	}
+	return out
+}
