@@ -5,9 +5,13 @@
 //
 //	POST /v1/appraise            composite evidence in, one verdict out
 //	GET  /v1/verifiers           who can appraise what
+//	GET  /v1/corims, /v1/corims/{id}  reference values, where there is a store;
+//	POST, DELETE                 and their changes, where they are configured
 //	GET  /.well-known/jwks.json  keys with which results are signed
 //	GET  /healthz, /readyz       liveness and readiness
 //	GET  /metrics                Prometheus, when there is a handler for it
+//
+// and, with Options.CoSERV, the resources that CoSERV lists.
 //
 // Errors are application/problem+json (RFC 9457) with code, and with label and
 // offset where a message is malformed.
@@ -54,10 +58,16 @@ type Options struct {
 	Ready     func(context.Context) error
 	Verifiers func() []Verifier
 	Metrics   http.Handler
+	// CoSERV hands out reference values; nil does not.
+	CoSERV *CoSERV
 	// Parallel says that the topology is parallel at the top: then whoever asks
 	// can have the bare results and combine them (verdict.ResultsType).
 	Parallel bool
 	Logger   *slog.Logger
+	// Corims are the reference values, nil for none. CorimWrites lets clients
+	// change them: whoever sets it has made sure who can reach the handler.
+	Corims      Corims
+	CorimWrites bool
 	// MaxBody is the largest composite in bytes, InFlight the number of
 	// appraisals at once, Budget the longest time for one.
 	MaxBody  int64
@@ -90,10 +100,18 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("POST /v1/appraise", s.appraise)
 	mux.HandleFunc("GET /v1/verifiers", s.verifiers)
 	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
+	s.corims(mux)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
+	}
+	if o.CoSERV != nil {
+		d, err := s.distribution(*o.CoSERV)
+		if err != nil {
+			return nil, err
+		}
+		d.register(mux)
 	}
 	return s.guard(mux), nil
 }
@@ -283,13 +301,17 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, status int, body 
 }
 
 func (s *server) json(w http.ResponseWriter, r *http.Request, v any) {
+	s.jsonAs(w, r, http.StatusOK, v)
+}
+
+func (s *server) jsonAs(w http.ResponseWriter, r *http.Request, status int, v any) {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		s.problem(w, r, problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"})
 		return
 	}
 	w.Header().Set("Content-Type", typeJSON)
-	s.write(w, r, http.StatusOK, append(body, '\n'))
+	s.write(w, r, status, append(body, '\n'))
 }
 
 func (s *server) verifiers(w http.ResponseWriter, r *http.Request) {

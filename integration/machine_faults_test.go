@@ -14,11 +14,11 @@ What happens when one part of a simulated machine is wrong. Made by ` + "`UPDATE
 by the same test; ` + "`assize simulate --fault LABEL:KIND`" + ` makes the same evidence.
 
 Three machines: TDX with two GPUs and two switches; TDX with two TDISP devices and a vTPM; SEV-SNP with a GPU. All parts must be there, the
-CPU commits to everything else, test roots and collateral are given, and reference values are not used yet. The last part of each kind has
+CPU commits to everything else, and test roots, collateral and signed reference values are given. The last part of each kind has
 the fault. Every row also has the reasons component-tier and extra-roots where they apply; they are left away.
 
-Not every fault can be seen. A measurement, debug firmware of a Hopper GPU and revocation of NVIDIA's certificates need reference values and OCSP
-answers, which come with their own schemes; until then such a part has a warning, as the honest one has. Kinds without a scheme have the
+Not every fault can be seen. Revocation of NVIDIA's certificates needs OCSP answers, which are not read yet: every such part has at best a
+warning for it. Kinds without a scheme have the
 tier none, honest or not, and only what the commitment covers is found. A device that was replaced before the commitment was made, by someone who
 relays the challenge, is in no row: see limitations.md.
 
@@ -90,35 +90,35 @@ func expected(f attester.FaultKind, k attester.Kind) (expectation, bool) {
 }
 
 var expectedTDX = map[attester.FaultKind]expectation{
-	"":                        {"warning", "no-reference-values", "warning binding-weak unbound-component", bound},
+	"":                        {"affirming", "!no-reference-values", "warning application-binding-accepted !binding-weak", bound},
 	attester.StaleNonce:       {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
 	attester.ForeignNonce:     {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
 	attester.Debug:            {"contraindicated", "debug-enabled", "contraindicated !binding-broken", bound},
-	attester.OutdatedTCB:      {"warning", "tcb-out-of-date", "warning", bound},
+	attester.OutdatedTCB:      {"warning", "tcb-out-of-date !measurement-mismatch", "warning", bound},
 	attester.Revoked:          {"contraindicated", "revoked", "contraindicated !binding-broken", bound},
 	attester.Expired:          {"contraindicated", "expired", "contraindicated", "!bound"},
 	attester.WrongSigner:      {"contraindicated", "signature-invalid", "contraindicated", "!bound"},
-	attester.MeasurementFault: {"warning", "no-reference-values", "warning", bound},
+	attester.MeasurementFault: {"contraindicated", "measurement-mismatch", "contraindicated binding-weak", bound},
 	attester.Missing:          {"none", "missing-component", "none unbound-component", "!bound"},
 	attester.Extra:            {"none", "nonce-mismatch", "none unexpected-component", "!bound"},
 	attester.ForeignMachine:   {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
 	attester.Relayed:          {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
-	attester.Unbound:          {"warning", "", "warning unbound-component", "!report-data-digest common-nonce"},
+	attester.Unbound:          {"affirming", "", "warning unbound-component", "!report-data-digest common-nonce"},
 	attester.Truncated:        {"contraindicated", "malformed-evidence", "contraindicated", "!bound"},
 	attester.Oversized:        {"–", "", "refused", ""},
-	attester.Slow:             {"warning", "", "warning", bound},
+	attester.Slow:             {"affirming", "", "warning", bound},
 }
 
 var expectedNVIDIA = map[attester.FaultKind]expectation{
-	"":                        {"warning", "no-reference-values no-collateral", "warning", bound},
+	"":                        {"warning", "!no-reference-values no-collateral !measurement-mismatch", "warning !binding-weak", bound},
 	attester.StaleNonce:       {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
 	attester.ForeignNonce:     {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
-	attester.Debug:            {"warning", "no-reference-values", "warning", bound},
-	attester.OutdatedTCB:      {"warning", "no-reference-values", "warning", bound},
+	attester.Debug:            {"contraindicated", "measurement-mismatch", "contraindicated !binding-broken", bound},
+	attester.OutdatedTCB:      {"contraindicated", "measurement-mismatch", "contraindicated !binding-broken", bound},
 	attester.Revoked:          {"warning", "no-collateral", "warning", bound},
 	attester.Expired:          {"contraindicated", "expired", "contraindicated", bound},
 	attester.WrongSigner:      {"contraindicated", "signature-invalid", "contraindicated", bound},
-	attester.MeasurementFault: {"warning", "no-reference-values", "warning", bound},
+	attester.MeasurementFault: {"contraindicated", "measurement-mismatch", "contraindicated !binding-broken", bound},
 	attester.Missing:          {"none", "missing-component", "none", ""},
 	attester.Extra:            {"warning", "", "warning unexpected-component", bound},
 	attester.Duplicate:        {"warning", "", "contraindicated duplicate-identity", "report-data-digest bound identity-collision broken"},

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/assize/assize/attester"
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/orchestrator"
@@ -46,6 +47,12 @@ type judge struct {
 // newJudge trusts the roots and uses the endorsements of a machine, or those of
 // nobody. more are further keys that may sign composites.
 func newJudge(t testing.TB, m *attester.Machine, trusted bool, more ...crypto.PublicKey) *judge {
+	t.Helper()
+	return judgeWith(t, m, trusted, nil, more...)
+}
+
+// judgeWith is newJudge with reference values, nil for none.
+func judgeWith(t testing.TB, m *attester.Machine, trusted bool, x *corim.Index, more ...crypto.PublicKey) *judge {
 	t.Helper()
 	set, err := all.Set()
 	must(t, err)
@@ -75,7 +82,11 @@ func newJudge(t testing.TB, m *attester.Machine, trusted bool, more ...crypto.Pu
 	anchors, err := trust.NewAnchors(append(keys, lead.Key("lead", nil, trust.RoleLead))...)
 	must(t, err)
 	id := verdict.Identity{Developer: "https://example.com", Build: "test"}
-	node, err := verifiers.NewNode(verifiers.NodeOptions{Set: set, Deps: deps, Identity: id, Signers: signers, Clock: clock})
+	no := verifiers.NodeOptions{Set: set, Deps: deps, Identity: id, Signers: signers, Clock: clock}
+	if x != nil {
+		no.References = book{x}
+	}
+	node, err := verifiers.NewNode(no)
 	must(t, err)
 	o := orchestrator.Options{
 		Schemes: set, Appraiser: verifiers.Local{Node: node}, Anchors: anchors, Signer: lead, Identity: id, Clock: clock, Rand: rand.Reader,
@@ -172,8 +183,9 @@ func TestSimulatedEvidenceIsRefusedByDefault(t *testing.T) {
 	}
 }
 
-// The best honest verdict today is a warning that says why: nothing knows the
-// software, so the commitment of the CPU is worth no more than a nonce.
+// Without reference values the best honest verdict is a warning that says why:
+// nothing knows the software, so the commitment of the CPU is worth no more than
+// a nonce.
 func TestHonestMachine(t *testing.T) {
 	vendors := attester.NewVendors("", machineTime)
 	for _, name := range attester.BuiltIns() {
@@ -312,7 +324,7 @@ func runFault(t *testing.T, d attester.Description, vendors *attester.Vendors, p
 		t.Errorf("%s: delay %s", f, delay)
 	}
 	row := faultRow{fault: f, kind: p.Kind}
-	res, err := newJudge(t, m, true).appraise(t, raw, expr)
+	res, err := judgeWith(t, m, true, referencesOf(t, m)).appraise(t, raw, expr)
 	if err != nil {
 		var malformed *evidence.Error
 		if !errors.As(err, &malformed) {

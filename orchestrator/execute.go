@@ -423,8 +423,10 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 	defer span.End()
 	slices.SortFunc(c.parts, func(a, b verdict.Component) int { return strings.Compare(string(a.Label), string(b.Label)) })
 	requireClaims(o.o.Schemes, c.parts)
+	now := o.o.Clock()
+	revision, related := o.consult(now, c.request.Time, c.parts)
 	res := &verdict.Result{
-		Verifier: o.o.Identity, Time: o.o.Clock(), VerificationTime: c.request.Time,
+		Verifier: o.o.Identity, Time: now, VerificationTime: c.request.Time, References: revision,
 		Session: c.session, Topology: c.plan.Topology, PlanDigest: c.planDigest(),
 		Nonce: c.request.Nonce, Composite: c.tree.Digest(), Components: c.parts,
 		Node: o.o.Peers.self(), Receipts: c.receipts,
@@ -433,6 +435,7 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 		res.Commitment = commitment(c.tree)
 	}
 	res.Bindings, res.Caps = judge(res, o.o.Simulated)
+	res.Caps = append(res.Caps, related...)
 	res.Caps = append(res.Caps, foreignSession(c.tree, res.Nonce)...)
 	if c.asSubmitted {
 		res.Caps = append(res.Caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{

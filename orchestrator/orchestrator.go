@@ -88,6 +88,9 @@ type Options struct {
 	Budget   time.Duration
 	Width    int
 	Lifetime time.Duration
+	// References are documents about which components belong to a machine and which
+	// depends on which; nil for none.
+	References References
 	// Auditor records every request and what came of it; nil for nobody. With
 	// AuditRequired there is no verdict without a record (ErrAudit).
 	Auditor       Auditor

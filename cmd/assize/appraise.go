@@ -32,6 +32,7 @@ type appraiseFlags struct {
 	optional     []string
 	attesters    []string
 	trust        string
+	corim        corimFlags
 	output       string
 }
 
@@ -46,9 +47,11 @@ Of several files the worst tier decides the exit status:
 0 affirming, 3 warning, 4 contraindicated, 5 none, 1 could not run, 2 usage.`,
 		Example: `  assize appraise machine.cmw --nonce 8f3c…
   assize appraise recorded.cmw --at 2025-07-01T00:00:00Z \
-      --component-nonce gpu=4cff… --endorsements collateral/ -o json`,
+      --component-nonce gpu=4cff… --endorsements collateral/ -o json
+  assize appraise hgx/evidence.cmw --nonce 8f3c… --trust hgx/trust.json --endorsements hgx \
+      --corim hgx --corim-trust hgx/corim-trust.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "media-type", "attesters", "trust"); err != nil {
+			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "media-type", "attesters", "trust", "corim", "corim-trust"); err != nil {
 				return err
 			}
 			return runAppraise(cmd, g, f, args)
@@ -61,6 +64,7 @@ Of several files the worst tier decides the exit status:
 	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE, ./FILE, FILE.txt, FILE.yaml with one (default "lead": what was submitted)`)
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
 	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for simulated machines (assize simulate writes one)")
+	f.corim.add(fl)
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
 	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
 	fl.StringArrayVar(&f.attesters, "attesters", nil, "JWK set with the keys of lead attesters that sign whole composites (repeatable)")
@@ -97,11 +101,19 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	if err != nil {
 		return err
 	}
+	at := template.Time
+	if at.IsZero() {
+		at = time.Now()
+	}
+	given, err := f.corim.load(log, at)
+	if err != nil {
+		return err
+	}
 	tel, err := telemetry.Start(cmd.Context(), c.Telemetry.ServiceName, version)
 	if err != nil {
 		return err
 	}
-	s, err := start(cmd.Context(), c, log, role{name: "appraise", lead: true, oneShot: true}, f.trust)
+	s, err := start(cmd.Context(), c, log, role{name: "appraise", lead: true, oneShot: true, references: given}, f.trust)
 	if err != nil {
 		return errors.Join(err, tel.Stop(cmd.Context()))
 	}

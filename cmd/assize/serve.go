@@ -87,8 +87,18 @@ func (s *stack) warn() {
 
 // serveHTTP runs the API until the context ends, then lets requests finish.
 func serveHTTP(ctx context.Context, s *stack, metrics http.Handler) error {
+	corims, corimWrites, err := s.corimAPI()
+	if err != nil {
+		return err
+	}
+	distribution, err := s.coserv()
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(api.Options{
-		Appraiser: s.lead, JWKS: s.own.JWKS, Ready: s.bus.Ready, Verifiers: s.list, Metrics: metrics, Logger: s.log,
+		CoSERV: distribution,
+		Corims: corims, CorimWrites: corimWrites,
+		Appraiser: s.lead, JWKS: s.own.JWKS, Ready: s.ready, Verifiers: s.list, Metrics: metrics, Logger: s.log,
 		MaxBody: int64(evidenceLimits(s.config).Composite), InFlight: s.config.Limits.InFlight, Budget: s.config.Budget,
 		Parallel: isParallel(s.config.Topology),
 	})

@@ -41,9 +41,9 @@ func newSimulate(g *globals) *cobra.Command {
 ones, honest or with faults, under test authorities that no verifier trusts unless
 it is given their roots with --trust.
 
-With -o DIR it writes evidence.cmw, trust.json, and the folders endorsements and
-reference-values; without it the evidence alone goes to standard output. The same
-machine, seed, time, nonce and format give the same bytes.
+With -o DIR it writes evidence.cmw, trust.json, corim-trust.json, and the folders
+endorsements and reference-values; without it the evidence alone goes to standard
+output. The same machine, seed, time, nonce and format give the same bytes.
 
 With --serve it offers the HTTP API of Veraison's ratsd instead.
 
@@ -51,7 +51,7 @@ Machines: ` + strings.Join(attester.BuiltIns(), ", ") + `, or a YAML file (schem
 Faults, as LABEL:KIND: ` + words(attester.FaultKinds()) + `.`,
 		Example: `  assize simulate --machine hgx --nonce 00112233445566778899aabbccddeeff -o hgx
   assize appraise hgx/evidence.cmw --nonce 00112233445566778899aabbccddeeff \
-      --trust hgx/trust.json --endorsements hgx
+      --trust hgx/trust.json --endorsements hgx --corim hgx --corim-trust hgx/corim-trust.json
   assize simulate --machine cpu-gpu --fault gpu/0:foreign-machine -o bad
   assize simulate --machine cpu-gpu --serve --listen 127.0.0.1:8895 -o served`,
 		Args: exactly(0),
@@ -184,8 +184,8 @@ func (f *simulateFlags) summary(cmd *cobra.Command, m *attester.Machine, nonce [
 	for _, text := range f.faults {
 		fmt.Fprintf(out, "fault: %s\n", text)
 	}
-	_, err := fmt.Fprintf(out, "assize appraise %s --nonce %s --trust %s --endorsements %s\n", filepath.Join(f.output, "evidence.cmw"),
-		hex.EncodeToString(nonce), filepath.Join(f.output, "trust.json"), f.output)
+	_, err := fmt.Fprintf(out, "assize appraise %s --nonce %s --trust %s --endorsements %s --corim %s --corim-trust %s\n", filepath.Join(f.output, "evidence.cmw"),
+		hex.EncodeToString(nonce), filepath.Join(f.output, "trust.json"), f.output, f.output, filepath.Join(f.output, "corim-trust.json"))
 	return err
 }
 

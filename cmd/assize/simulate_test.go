@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,15 @@ func TestSimulateThenAppraise(t *testing.T) {
 		args := []string{"appraise", file, "--nonce", simNonce, "--trust", filepath.Join(dir, "trust.json"), "--endorsements", dir}
 		if o := assize(t, state, args...); o.code != c.code || !strings.Contains(o.out, "extra-roots") || !strings.Contains(o.err, "extra roots are trusted") {
 			t.Errorf("%s %s: %d %s %s", c.machine, c.format, o.code, o.out, o.err)
+		}
+		// With the reference values the CPU's claims are proven.
+		known := append(slices.Clone(args), "--corim", dir, "--corim-trust", filepath.Join(dir, "corim-trust.json"))
+		code := c.code
+		if c.machine == "cpu" {
+			code = exitAffirming
+		}
+		if o := assize(t, state, known...); o.code != code || !strings.Contains(o.out, "executables 2") || !strings.Contains(o.out, "reference values of revision ") {
+			t.Errorf("%s %s with --corim: %d %s %s", c.machine, c.format, o.code, o.out, o.err)
 		}
 		// The same without --trust: nobody knows this machine. A signed composite
 		// is then refused as a whole, for nobody knows its signer either.

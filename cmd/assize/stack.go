@@ -17,6 +17,7 @@ import (
 
 	"github.com/assize/assize/api"
 	"github.com/assize/assize/cmd/assize/internal/config"
+	"github.com/assize/assize/corim/store"
 	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/fabric"
 	"github.com/assize/assize/fabric/embed"
@@ -43,6 +44,8 @@ type role struct {
 	// oneShot: the process ends after one appraisal of the caller's own file,
 	// so the caller may choose the verification time, and nonces are not kept.
 	oneShot bool
+	// references are used instead of a store; nil for none.
+	references verifiers.References
 }
 
 // stack is everything that a process runs, with the order in which it stops.
@@ -63,6 +66,8 @@ type stack struct {
 	bus       *fabric.Bus
 	directory *fabric.Directory
 	lead      *orchestrator.Orchestrator
+	corims    *store.Store         // reference values of a service; nil if it has none
+	given     verifiers.References // those of one run, from its flags; nil if it has none
 	stop      []func(context.Context) error
 }
 
@@ -72,11 +77,11 @@ type stack struct {
 // rootsFile names extra roots, "" for none. It is not a key of the
 // configuration: nothing that lies around must make a process trust test roots.
 func start(ctx context.Context, c config.Config, log *slog.Logger, r role, rootsFile string) (*stack, error) {
-	s := &stack{config: c, log: log, keys: newKeystore(c.StateDir)}
+	s := &stack{config: c, log: log, keys: newKeystore(c.StateDir), given: r.references}
 	if err := s.loadRoots(rootsFile); err != nil {
 		return nil, err
 	}
-	steps := []func(context.Context, role) error{s.loadSchemes, s.loadTrust, s.loadNodes, s.protect, s.connect}
+	steps := []func(context.Context, role) error{s.loadSchemes, s.loadTrust, s.loadNodes, s.protect, s.connect, s.openReferences}
 	if s.serves() {
 		steps = append(steps, s.serve)
 	}
@@ -223,7 +228,7 @@ func (s *stack) connect(ctx context.Context, r role) error {
 // where used nonces must be remembered.
 func (s *stack) startServer(ctx context.Context, r role, fc *fabric.Config) error {
 	o := embed.Options{Name: "assize", Logger: s.log}
-	if r.lead && !r.oneShot && (s.config.Fabric.Nonces == "jetstream" || s.auditStore(r) == "jetstream") {
+	if r.lead && !r.oneShot && (s.config.Fabric.Nonces == "jetstream" || s.auditStore(r) == "jetstream" || s.config.Corim.Store == "jetstream") {
 		o.JetStream = true
 		o.StoreDir = filepath.Join(s.config.StateDir, "jetstream")
 	}
@@ -257,7 +262,7 @@ func (s *stack) serve(ctx context.Context, r role) error {
 	}
 	node, err := verifiers.NewNode(verifiers.NodeOptions{
 		Set: s.schemes, Deps: deps, Identity: s.identity(), Signers: signers,
-		Clock: time.Now, AllowTimeOverride: r.oneShot,
+		Clock: time.Now, AllowTimeOverride: r.oneShot, References: s.references(),
 	})
 	if err != nil {
 		return err
@@ -331,6 +336,9 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 		return err
 	}
 	o.AuditRequired = s.config.Audit.Required
+	if r := s.references(); r != nil {
+		o.References = r
+	}
 	if o.Peers, err = s.peers(o.Spender); err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ type verifyFlags struct {
 	paths    string
 	recorded bool
 	evidence bool
+	corim    corimFlags
 }
 
 func newVerdictVerify() *cobra.Command {
@@ -62,6 +63,8 @@ of the node at which its component is placed, and every node on the way must hav
 signed that it received it so. --paths refuses ways that its rules do not allow:
 [LABEL-PATTERN:] node > node > … [max N], where * is one node and ** at the end
 any number.
+With --corim, documents have to be those that the lead had, and what they say about
+membership and dependency is repeated.
 Exit status is that of the verdict, or 1 when it must not be believed. A verdict
 made as of another time counts as a warning at best, unless --allow-recorded.`,
 		Example: `  assize appraise machine.cmw --nonce 8f3c… -o bundle > bundle.json
@@ -69,7 +72,7 @@ made as of another time counts as a warning at best, unless --allow-recorded.`,
   assize verdict verify bundle.json --trust jwks.json --nonce 8f3c… --topology 'lead(cpu, gpu/0)'`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "trust", "nonce", "at", "topology", "node", "paths"); err != nil {
+			if err := notEmpty(cmd, "trust", "nonce", "at", "topology", "node", "paths", "corim", "corim-trust"); err != nil {
 				return err
 			}
 			return runVerify(cmd, f, args[0])
@@ -82,6 +85,7 @@ made as of another time counts as a warning at best, unless --allow-recorded.`,
 	fl.StringVar(&f.topology, "topology", "", "topology expression: components that must be in the verdict, and as required ones")
 	fl.StringArrayVar(&f.nodes, "node", nil, "node file with the keys of a verifier node (repeatable); then every node that is named must have one")
 	fl.StringVar(&f.paths, "paths", "", "rules of allowed paths, separated by semicolons, or @FILE, ./FILE, FILE.txt with one a line")
+	f.corim.add(fl)
 	fl.BoolVar(&f.recorded, "allow-recorded", false, "accept an affirming verdict that was made as of another time than now")
 	fl.BoolVar(&f.evidence, "require-evidence", false, "refuse a verdict that comes without the evidence it is about")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
@@ -167,6 +171,9 @@ func recheck(cmd *cobra.Command, f *verifyFlags, res *verdict.Result, bundle ver
 		if err := orchestrator.RecheckTopology(res, *want); err != nil {
 			return err
 		}
+	}
+	if err := recheckReferences(cmd, f, res); err != nil {
+		return err
 	}
 	if bundle.Evidence == nil {
 		if f.evidence {

@@ -26,12 +26,14 @@ say "simulate: a machine with a CPU TEE and a GPU answers a fresh challenge"
 
 say "appraise: both are genuine and fresh, and the CPU commits to the GPU's evidence"
 run "$assize" appraise "$dir/honest/evidence.cmw" --nonce "$nonce" --topology 'lead(cpu, gpu/0)' \
-	--trust "$dir/honest/trust.json" --endorsements "$dir/honest/endorsements" --log-level error
+	--trust "$dir/honest/trust.json" --endorsements "$dir/honest/endorsements" \
+	--corim "$dir/honest" --corim-trust "$dir/honest/corim-trust.json" --log-level error
 
 say "the same with the GPU of another machine: genuine, fresh, and refused"
 "$assize" simulate --machine cpu-gpu --nonce "$nonce" --fault gpu/0:foreign-machine -o "$dir/foreign" >/dev/null
 run "$assize" appraise "$dir/foreign/evidence.cmw" --nonce "$nonce" --topology 'lead(cpu, gpu/0)' \
-	--trust "$dir/foreign/trust.json" --endorsements "$dir/foreign/endorsements" --log-level error
+	--trust "$dir/foreign/trust.json" --endorsements "$dir/foreign/endorsements" \
+	--corim "$dir/foreign" --corim-trust "$dir/foreign/corim-trust.json" --log-level error
 
 go run ./samples/write "$dir/composite.cmw"
 
@@ -54,7 +56,7 @@ What the last one does not establish: the recordings answer old challenges, so f
 of the CPU is open; no collateral, revocation answers or reference values were
 given; and nothing binds this GPU to this CPU – they never shared a machine.
 A warning is the right verdict, and it says why. The simulated machine is better off:
-collateral, a challenge, a commitment. What it lacks is reference values, so nobody
-knows the software that made the commitment, and a commitment of unknown software
-proves freshness and not more.
+collateral, a challenge, reference values for its software, and a commitment of that
+software to the GPU's evidence. Its CPU is affirming and the GPU is bound to it; the
+GPU stays at a warning, because nothing here says that its certificates still hold.
 END

@@ -46,6 +46,10 @@ type Config struct {
 	Telemetry Telemetry     `yaml:"telemetry"`
 	// Audit is the record of what this process did.
 	Audit Audit `yaml:"audit"`
+	// Corim is where reference values are kept.
+	Corim Corim `yaml:"corim"`
+	// Coserv hands reference values out to others.
+	Coserv Coserv `yaml:"coserv"`
 }
 
 // Audit says where this process keeps records of what it did.
@@ -72,6 +76,38 @@ type Audit struct {
 	Replicas int           `yaml:"replicas"`
 	MaxAge   time.Duration `yaml:"max_age"`
 	MaxBytes int           `yaml:"max_bytes"`
+}
+
+// Corim says where reference values are kept and whose are believed.
+type Corim struct {
+	// Store is "folder" (default: files below state_dir), "jetstream" or "off".
+	Store string `yaml:"store"`
+	// Import is a folder whose documents are added at start.
+	Import string `yaml:"import"`
+	// Trust is a file with the authorities whose documents count. Without it no
+	// signed document does.
+	Trust string `yaml:"trust"`
+	// Unsigned accepts documents without a signature.
+	Unsigned bool `yaml:"unsigned"`
+	// Stale is "refuse" (default) or "warn": what becomes of appraisals when
+	// nobody has confirmed for StaleAfter that the documents are current.
+	Stale      string        `yaml:"stale"`
+	StaleAfter time.Duration `yaml:"stale_after"`
+	// Bad is "skip" (default) or "refuse": what becomes of appraisals while the
+	// store has a document that does not count.
+	Bad string `yaml:"bad"`
+	// Replicas is how many servers of a cluster keep the documents, 1 to 5.
+	Replicas int `yaml:"replicas"`
+	// HTTPWrites lets clients of the HTTP API add and remove documents.
+	HTTPWrites bool `yaml:"http_writes"`
+}
+
+// Coserv says whether reference values are handed out (draft-ietf-rats-coserv).
+type Coserv struct {
+	// Enabled offers the service beside the rest of the HTTP API.
+	Enabled bool `yaml:"enabled"`
+	// Lifetime is how long a result may be used at most.
+	Lifetime time.Duration `yaml:"lifetime"`
 }
 
 var token = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -307,6 +343,8 @@ func (c *Config) defaults() error {
 		c.Budget = 10 * time.Second
 	}
 	c.Audit.defaults(c.Node.Name)
+	c.Corim.defaults()
+	c.Coserv.defaults()
 	if c.Limits.InFlight == 0 {
 		c.Limits.InFlight = 64
 	}
@@ -333,6 +371,12 @@ func stateHome() (string, error) {
 
 func (c *Config) check() error {
 	if err := c.Audit.check(c.Fabric.Mode); err != nil {
+		return err
+	}
+	if err := c.Corim.check(c.Fabric.Mode, c.Listen, c.ListenTLS); err != nil {
+		return err
+	}
+	if err := c.Coserv.check(c.Corim.Store); err != nil {
 		return err
 	}
 	switch {
