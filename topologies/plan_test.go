@@ -219,6 +219,18 @@ func TestPlanKeepsUnroutedComponents(t *testing.T) {
 	if got := outline(p); got != "cpu nic!no-verifier combine" {
 		t.Fatal(got)
 	}
+	// A scheme that nobody serves is not dispatched either.
+	nic, cpu := component("nic", 32), component("cpu", 64)
+	nic.Scheme = "nobodys"
+	p = plan(t, "lead", Input{Components: []Component{cpu, nic}, Nonce: make([]byte, 64), Route: func(scheme, node string) []verifiers.Candidate {
+		if scheme == "nobodys" {
+			return nil
+		}
+		return anywhere(scheme, node)
+	}})
+	if got := outline(p); got != "cpu nic!no-verifier combine" {
+		t.Fatal(got)
+	}
 }
 
 func TestUnknownHeadIsNamed(t *testing.T) {
