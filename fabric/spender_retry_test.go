@@ -161,7 +161,7 @@ func TestSpendLeavesAHangingConnection(t *testing.T) {
 	}
 	close(hang)
 	s.mu.Lock() // until the attempt has ended
-	s.mu.Unlock()
+	defer s.mu.Unlock()
 }
 
 // A server that takes connections and then says nothing, as a frozen one does,

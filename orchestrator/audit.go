@@ -26,7 +26,7 @@ type Auditor interface {
 	Record(ctx context.Context, e audit.Event) error
 }
 
-// ErrAudit: what was done cannot be recorded, and has to be.
+// ErrAudit says that what was done cannot be recorded, and has to be.
 var ErrAudit = errors.New("orchestrator: the audit record cannot be written")
 
 // auditTimeout bounds the writing of one record. It does not end with the

@@ -118,7 +118,7 @@ func ownSigner(n trust.Node, p *Peers) (trust.Node, trust.Key, bool) {
 	return set.Signer(p.Signer.KID(), time.Time{})
 }
 
-// ErrAttester: this node cannot make evidence of itself now.
+// ErrAttester says that this node cannot make evidence of itself now.
 var ErrAttester = errors.New("orchestrator: no evidence of this node can be made")
 
 // attested reports whether a node may be sent something, or something of it be

@@ -232,8 +232,7 @@ func TestStrangersGetNothing(t *testing.T) {
 		}, prepare: func(g *guests) {
 			// n1 answers me with what it would say to n2.
 			g.post = func(_, to string, m []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
-				var in relay.Introduction
-				in = *g.read(m)
+				in := *g.read(m)
 				g.challenged = func(string, []byte) []byte {
 					keys, err := relay.KeysOf(g.members["n1"].node, time.Now())
 					check(g.t, err)
