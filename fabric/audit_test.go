@@ -205,7 +205,12 @@ func TestAuditRefusesUnfitStreams(t *testing.T) {
 	} {
 		cfg := auditConfig(AuditOptions{Stream: DefaultAuditStream})
 		change(&cfg)
-		if _, err := js.CreateStream(within(t, time.Second), cfg); err != nil {
+		// The folder of the stream before may still be on its way out.
+		_, err := js.CreateStream(within(t, time.Second), cfg)
+		for began := time.Now(); err != nil && time.Since(began) < 5*time.Second; time.Sleep(10 * time.Millisecond) {
+			_, err = js.CreateStream(within(t, time.Second), cfg)
+		}
+		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if _, err := b.Audit(within(t, time.Second), AuditOptions{Log: "lead"}); err == nil {
@@ -217,6 +222,11 @@ func TestAuditRefusesUnfitStreams(t *testing.T) {
 	}
 	if _, err := b.Audit(within(t, time.Second), AuditOptions{Log: "a.b"}); err == nil {
 		t.Error("a log with two tokens")
+	}
+	for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(10 * time.Millisecond) { // as above
+		if _, err := b.Audit(within(t, time.Second), AuditOptions{Log: "lead"}); err == nil {
+			break
+		}
 	}
 	auditStream(t, b, AuditOptions{}) // and what it makes itself is fit
 	auditStream(t, b, AuditOptions{})

@@ -154,7 +154,12 @@ func (s *Spender) Spend(ctx context.Context, nonce []byte, ttl time.Duration) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, spendTime(ctx))
 	defer cancel()
-	if err := s.ready(ctx); err != nil {
+	err := s.ready(ctx)
+	for leaving(err) && ctx.Err() == nil {
+		time.Sleep(jitter(spendPause / 10))
+		err = s.ready(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	done := make(chan error, 1)

@@ -94,6 +94,16 @@ func spendOnce(ctx context.Context, kv jetstream.KeyValue, key, mark string, ttl
 	return nil
 }
 
+// leaving says that a bucket cannot be made because the files of the one before
+// are still being removed.
+func leaving(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == storeFailed
+}
+
+// storeFailed is the server's code for a stream whose store cannot be made.
+const storeFailed jetstream.ErrorCode = 10049
+
 // passing says of an error that it can go by itself: the connection is being
 // made again, the stream has no leader, an answer was lost.
 func passing(err error) bool {

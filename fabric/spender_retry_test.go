@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -216,5 +217,19 @@ func TestSpendLeavesASilentServer(t *testing.T) {
 	ctx := within(t, 400*time.Millisecond)
 	if err := s.Spend(ctx, bytes.Repeat([]byte{9}, 32), 0); err == nil || errors.Is(err, ErrSpent) || ctx.Err() != nil {
 		t.Errorf("%v; the caller: %v", err, ctx.Err())
+	}
+}
+
+func TestLeaving(t *testing.T) {
+	failed := &jetstream.APIError{Code: 500, ErrorCode: storeFailed, Description: "error creating store for stream"}
+	for err, want := range map[error]bool{
+		error(failed): true, fmt.Errorf("fabric: spender: %w", failed): true, error(&jetstream.APIError{Code: 500, ErrorCode: 10023}): false, ErrSpent: false,
+	} {
+		if leaving(err) != want {
+			t.Errorf("%v: %t", err, !want)
+		}
+	}
+	if leaving(nil) {
+		t.Error("no error is one")
 	}
 }
