@@ -23,8 +23,8 @@ test: ## vet and all tests; needs a plain clone and Go, nothing else
 	$(GO) vet $(PACKAGES)
 	$(GO) test $(PACKAGES)
 
-race: ## all tests under the race detector (needs a C compiler)
-	$(GO) test -race $(PACKAGES)
+race: ## the tests under the race detector (needs a C compiler), without the longest
+	$(GO) test -race -short $(PACKAGES)
 
 fuzz: ## every fuzz target for FUZZTIME (60s)
 	sh internal/tools/fuzz.sh $(FUZZTIME)

@@ -424,6 +424,7 @@ func TestCorimStoreEmbeddedServer(t *testing.T) {
 // One of three servers of the cluster is killed and comes back, first the leader
 // of the documents and then another one.
 func TestCorimStoreCluster(t *testing.T) {
+	leisurely(t)
 	c := newCluster(t)
 	g, dir, settings := newGrowing(t)
 	for i := range c.servers {

@@ -168,3 +168,12 @@ func until(t *testing.T, otherwise string, done func() bool) {
 		}
 	}
 }
+
+// leisurely keeps a test that kills processes for minutes out of the run with the
+// race detector, which the processes are built without.
+func leisurely(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long, and about other processes")
+	}
+}

@@ -222,6 +222,7 @@ func lossScenarios() []scenario {
 // twice, and what is left goes on. With ASSIZE_RELIABILITY_RUNS=500 or more,
 // UPDATE_DOCS=1 writes the figures into docs/reliability.md.
 func TestReliability(t *testing.T) {
+	leisurely(t)
 	runs := lossRuns(t)
 	l := newLosing(t)
 	l.undisturbed(t)
