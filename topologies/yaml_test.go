@@ -209,7 +209,7 @@ func FuzzParseYAML(f *testing.F) {
 
 // FuzzYAMLOfText: whatever the text form can say, the YAML form can.
 func FuzzYAMLOfText(f *testing.F) {
-	for _, s := range []string{"lead(cpu, gpu/*)", `parallel(quorum 2: "a b"@x, c)`, "cascade(a, lead(b)@n1)", `lead("\u0085")`} {
+	for _, s := range []string{"lead(cpu, gpu/*)", `parallel(quorum 2: "a b"@x, c)`, "cascade(a, lead(b)@n1)", `lead("\u0085")`, "<<", "lead(<<, a)"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in string) {

@@ -63,7 +63,13 @@ func pairs(node string, content ...*yaml.Node) *yaml.Node {
 	return &yaml.Node{Kind: yaml.MappingNode, Content: content}
 }
 
-func str(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
+func str(s string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	if s == "<<" { // the writer of the library forgets that this is a merge key
+		n.Style = yaml.SingleQuotedStyle
+	}
+	return n
+}
 
 func at(node string) string {
 	if node == "" {
