@@ -27,6 +27,10 @@ const (
 	// RoleNode may sign what one verifier node sends to another: relays and the
 	// answers to them. It says nothing about evidence.
 	RoleNode Role = "node"
+	// RoleAuthor signs reference values, and nothing that this package knows of: a
+	// key that is published for a file of authorities (corim.ParseTrust) is no
+	// lead's where somebody names it as one.
+	RoleAuthor Role = "author"
 )
 
 // Algorithms of RFC 7518 and RFC 8037 that keys may have.
@@ -170,7 +174,7 @@ func (k Key) checked() (Key, error) {
 	}
 	for _, r := range k.Roles {
 		switch r {
-		case RoleLead, RoleVerifier, RoleAttester, RoleNode:
+		case RoleLead, RoleVerifier, RoleAttester, RoleNode, RoleAuthor:
 		default:
 			return k, fmt.Errorf("unknown role %q", r)
 		}

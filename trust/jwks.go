@@ -35,7 +35,7 @@ var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 // present, must fit the key. A set with a private or symmetric key is refused
 // as a whole. Private members say what a key may do:
 //
-//   - assize_roles: array of "lead", "verifier", "attester", "node"
+//   - assize_roles: array of "lead", "verifier", "attester", "node", "author"
 //   - assize_schemes: array of scheme names a verifier key may sign for
 //   - assize_name: text for people
 //   - assize_not_after: seconds since 1970 as an integer

@@ -236,8 +236,10 @@ func (n Node) checkKeys() error {
 	}
 	signs := false
 	for _, k := range keys {
-		if slices.Contains(k.Roles, RoleAttester) {
-			return fmt.Errorf("key %q has the role %q, which no verifier gives", k.KID, RoleAttester)
+		for _, r := range []Role{RoleAttester, RoleAuthor} {
+			if slices.Contains(k.Roles, r) {
+				return fmt.Errorf("key %q has the role %q, which no verifier gives", k.KID, r)
+			}
 		}
 		signs = signs || slices.Contains(k.Roles, RoleNode)
 	}

@@ -144,7 +144,7 @@ func (f *signFlags) signer() (corim.Signer, []byte, error) {
 	if f.kid == "" && f.chain == "" {
 		s.KeyID = []byte(jose.KID())
 	}
-	one := jose.Key(f.name, nil, trust.RoleAttester)
+	one := jose.Key(f.name, nil, trust.RoleAuthor)
 	if len(s.KeyID) > 0 {
 		one.KID = string(s.KeyID)
 	}
@@ -152,28 +152,14 @@ func (f *signFlags) signer() (corim.Signer, []byte, error) {
 	return s, public, err
 }
 
-// publicSet is the JWK set of one key, without roles: what it may sign is said by
-// the file of authorities that it goes into.
+// publicSet is the JWK set of one key, with a role that lets it sign neither
+// verdicts nor results: for what it may speak says the file of authorities.
 func publicSet(k trust.Key) ([]byte, error) {
 	set, err := trust.NewAnchors(k)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := set.JWKS()
-	if err != nil {
-		return nil, err
-	}
-	var m struct {
-		Keys []map[string]any `json:"keys"`
-	}
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, err
-	}
-	for _, key := range m.Keys {
-		delete(key, "assize_roles")
-	}
-	raw, err = json.MarshalIndent(m, "", "  ")
-	return append(raw, '\n'), err
+	return set.JWKS()
 }
 
 func readChain(name string) ([]*x509.Certificate, error) {
