@@ -17,9 +17,9 @@ const KindReportData = "report-data-digest"
 
 // Origins of a commitment: who could have written it.
 const (
-	OriginApplication = "application"
-	OriginMeasured    = "measured"
-	OriginHardware    = "hardware"
+	OriginApplication = verdict.OriginApplication
+	OriginMeasured    = verdict.OriginMeasured
+	OriginHardware    = verdict.OriginHardware
 )
 
 // reportData joins every component to the CPU TEE that committed to it. What

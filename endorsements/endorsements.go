@@ -12,6 +12,8 @@ package endorsements
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
 	"iter"
 	"slices"
 )
@@ -20,6 +22,8 @@ import (
 // It is safe for concurrent use.
 type Bundle struct {
 	intel []IntelCollateral
+	certs []Certificate
+	crls  []RevocationList
 }
 
 // IntelCollateral is one set of Intel DCAP collateral, each part byte for byte
@@ -76,12 +80,68 @@ func (b *Bundle) AllIntelTDX() iter.Seq[IntelCollateral] {
 	}
 }
 
-// Len is the number of collateral sets of all vendors.
+// Len is the number of collateral sets, certificates and revocation lists of all
+// vendors.
 func (b *Bundle) Len() int {
 	if b == nil {
 		return 0
 	}
-	return len(b.intel)
+	return len(b.intel) + len(b.certs) + len(b.crls)
+}
+
+// Certificate is one certificate that lay in a bundle. It proves nothing by
+// itself: it is not a trust anchor, and nobody has checked its signature.
+type Certificate struct {
+	// Name is where it came from, for messages.
+	Name string
+	// Certificate is shared and must not be changed.
+	*x509.Certificate
+	// Digest is the SHA-256 of the DER encoding.
+	Digest [32]byte
+}
+
+// RevocationList is one CRL that lay in a bundle; nobody has checked its
+// signature.
+type RevocationList struct {
+	// Name is where it came from, for messages.
+	Name string
+	// RevocationList is shared and must not be changed.
+	*x509.RevocationList
+	// Digest is the SHA-256 of the DER encoding.
+	Digest [32]byte
+}
+
+// Certificates yields the loose certificates (files in PEM or DER) in the order
+// in which they were loaded, each once. Those inside Intel's sets are not among
+// them.
+func (b *Bundle) Certificates() iter.Seq[Certificate] {
+	if b == nil {
+		return func(func(Certificate) bool) {}
+	}
+	return slices.Values(b.certs)
+}
+
+// RevocationLists yields the loose CRLs (files in PEM or DER) in the order in
+// which they were loaded, each once. Those inside Intel's sets are not among them.
+func (b *Bundle) RevocationLists() iter.Seq[RevocationList] {
+	if b == nil {
+		return func(func(RevocationList) bool) {}
+	}
+	return slices.Values(b.crls)
+}
+
+func (b *Bundle) addCertificate(name string, c *x509.Certificate) {
+	d := sha256.Sum256(c.Raw)
+	if !slices.ContainsFunc(b.certs, func(o Certificate) bool { return o.Digest == d }) {
+		b.certs = append(b.certs, Certificate{Name: name, Certificate: c, Digest: d})
+	}
+}
+
+func (b *Bundle) addCRL(name string, l *x509.RevocationList) {
+	d := sha256.Sum256(l.Raw)
+	if !slices.ContainsFunc(b.crls, func(o RevocationList) bool { return o.Digest == d }) {
+		b.crls = append(b.crls, RevocationList{Name: name, RevocationList: l, Digest: d})
+	}
 }
 
 // addIntel appends a set unless one with the same digest is there already; it

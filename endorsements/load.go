@@ -156,6 +156,12 @@ func (l *loader) read(name string) ([]byte, error) {
 
 // recognise adds what the content is to the bundle, or warns.
 func (l *loader) recognise(name string, raw []byte) {
+	if looksLikeX509(raw) {
+		if err := l.bundle.parseX509(name, raw); err != nil {
+			l.warn(name, WarnMalformed, err.Error())
+		}
+		return
+	}
 	if !looksLikeIntel(raw) {
 		l.warn(name, WarnNotUnderstood, "no known form of collateral")
 		return

@@ -25,31 +25,6 @@ type Reason struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Facts are statements that a scheme proved from signed evidence and that the
-// lead needs to bind components to one another. Unsigned claims never become
-// facts. Byte strings are lower-case hexadecimal.
-type Facts struct {
-	// Device identifies the hardware instance, as "<kind>:<value>", for
-	// example "nvidia-ueid:4781…" or "intel-platform:…". Two components of one
-	// composite with an identity in common are one device.
-	Device []string `json:"device,omitempty"`
-	// SignerSPKI is the SHA-256 of the SubjectPublicKeyInfo (DER) of the key
-	// that signed the evidence.
-	SignerSPKI string `json:"signer_spki,omitempty"`
-	// ReportData is caller-chosen data under the evidence's signature (TDX
-	// REPORTDATA, 64 bytes; SPDM requester nonce, 32 bytes; …).
-	ReportData string `json:"report_data,omitempty"`
-	// Registers are measurement registers by name ("mrtd", "rtmr0", …).
-	Registers map[string]string `json:"registers,omitempty"`
-	// Peers are identities of other devices that this one lists under its
-	// signature, in the spelling of Device.
-	Peers []string `json:"peers,omitempty"`
-	// Environments are the names of the component in reference values and
-	// endorsements: the deterministic CBOR of the environment-maps
-	// (draft-ietf-rats-corim) that the scheme looked up, base64url without padding.
-	Environments []string `json:"environments,omitempty"`
-}
-
 // Appraisal is what a scheme says about one component. It is not signed, and
 // status, label and nonce echo are not the scheme's to choose.
 type Appraisal struct {

@@ -268,38 +268,6 @@ func (p *Partial) judge() error {
 	return nil
 }
 
-func (o object) facts() (f Facts, err error) {
-	if f.Device, err = o.texts("device"); err != nil {
-		return f, err
-	}
-	if f.SignerSPKI, err = o.optionalText("signer_spki"); err != nil {
-		return f, err
-	}
-	if f.ReportData, err = o.optionalText("report_data"); err != nil {
-		return f, err
-	}
-	if f.Peers, err = o.texts("peers"); err != nil {
-		return f, err
-	}
-	if f.Environments, err = o.environments("environments"); err != nil {
-		return f, err
-	}
-	if _, ok := o["registers"]; !ok {
-		return f, nil
-	}
-	m, err := o.object("registers")
-	if err != nil {
-		return f, err
-	}
-	f.Registers = make(map[string]string, len(m))
-	for name := range m {
-		if f.Registers[name], err = m.text(name); err != nil {
-			return f, err
-		}
-	}
-	return f, nil
-}
-
 // revision reads what identifies reference values; "" when absent. What is there
 // is never empty.
 func (o object) revision(name string) (string, error) {

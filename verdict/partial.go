@@ -126,13 +126,8 @@ func (i Issue) check(a Appraisal) error {
 	if err := checkRevision(i.ReferenceRevision); err != nil {
 		return fmt.Errorf("verdict: partial result: %w", err)
 	}
-	if n := len(a.Facts.Environments); n > maxEnvironments {
-		return fmt.Errorf("verdict: partial result: %d environments, at most %d", n, maxEnvironments)
-	}
-	for _, e := range a.Facts.Environments {
-		if err := checkEnvironment(e); err != nil {
-			return fmt.Errorf("verdict: partial result: %w", err)
-		}
+	if err := a.Facts.check(); err != nil {
+		return fmt.Errorf("verdict: partial result: %w", err)
 	}
 	for _, r := range a.Reasons {
 		if r.Code == "" {
@@ -207,10 +202,7 @@ func (p Partial) Appraisal() Appraisal {
 	a := p.appraisal
 	a.NonceSeen = slices.Clone(a.NonceSeen)
 	a.Reasons = slices.Clone(a.Reasons)
-	a.Facts.Device = slices.Clone(a.Facts.Device)
-	a.Facts.Peers = slices.Clone(a.Facts.Peers)
-	a.Facts.Environments = slices.Clone(a.Facts.Environments)
-	a.Facts.Registers = maps.Clone(a.Facts.Registers)
+	a.Facts = a.Facts.clone()
 	return a
 }
 

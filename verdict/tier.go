@@ -156,6 +156,16 @@ func ClaimNames() []ClaimName {
 	return out
 }
 
+// ParseClaimName is the inverse of ClaimName.String.
+func ParseClaimName(s string) (ClaimName, error) {
+	for n, name := range claimNames {
+		if name == s {
+			return ClaimName(n), nil
+		}
+	}
+	return 0, fmt.Errorf("verdict: %.32q is not a trustworthiness claim", s)
+}
+
 // Vector is a trustworthiness vector indexed by ClaimName.
 type Vector [numClaims]Claim
 

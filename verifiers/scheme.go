@@ -18,6 +18,7 @@ import (
 	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers/appraisal"
 )
 
 // Class tells the lead what place a component has in a machine.
@@ -55,6 +56,9 @@ type Scheme struct {
 	// same media type. Nil: a leaf is one component. An error means that the
 	// leaf is malformed.
 	Split func(mt evidence.MediaType, raw []byte) ([][]byte, error)
+	// Policy is the appraisal policy that the scheme starts from: what each
+	// finding costs, and its parameters. Nil for a scheme whose rules are fixed.
+	Policy *appraisal.Defaults
 	// New makes the verifier.
 	New func(Deps) (Verifier, error)
 }
@@ -65,6 +69,9 @@ type Deps struct {
 	// ExtraRoots are added to the vendor's pinned roots, by scheme name; only
 	// for simulated machines, and never by default.
 	ExtraRoots map[string][]*x509.Certificate
+	// Policies are edited appraisal policies by scheme name; a scheme without one
+	// uses the defaults that it declares.
+	Policies map[string]*appraisal.Policy
 }
 
 // Input is one component as a scheme sees it.

@@ -62,6 +62,10 @@ func checkScheme(sc Scheme) error {
 		return fmt.Errorf("verifiers: scheme %q has no limits", sc.Name)
 	case sc.Class != ClassCPU && sc.Class != ClassDevice:
 		return fmt.Errorf("verifiers: scheme %q has no class", sc.Name)
+	case sc.Policy != nil && sc.Policy.Scheme != sc.Name:
+		return fmt.Errorf("verifiers: scheme %q declares an appraisal policy of %q", sc.Name, sc.Policy.Scheme)
+	case sc.Policy != nil:
+		return sc.Policy.Check()
 	}
 	return nil
 }

@@ -18,7 +18,9 @@ type importRow struct {
 
 // verifierImports holds for every vendor scheme: its own folder, and never
 // another scheme, a topology, the orchestrator or the fabric.
-var verifierImports = []string{"verifiers", "evidence/...", "verdict", "corim", "endorsements", "internal/limits", "internal/lru"}
+var verifierImports = []string{
+	"verifiers", "verifiers/appraisal", "evidence/...", "verdict", "corim", "endorsements", "internal/limits", "internal/lru",
+}
 
 // importTable is the package table of docs/architecture.md. The first row that
 // matches a package holds; a package without a row is a finding, so a new one
@@ -47,15 +49,18 @@ var importTable = []importRow{
 	// A node signs what its scheme found, so the framework knows trust; the
 	// schemes do not.
 	{place: "verifiers", may: []string{
-		"evidence/...", "verdict", "trust", "corim", "endorsements", "internal/limits", "verifiers/internal/nvidia/container",
+		"evidence/...", "verdict", "trust", "corim", "endorsements", "internal/limits", "verifiers/appraisal",
+		"verifiers/internal/nvidia/container", "verifiers/internal/azure",
 	}},
+	{place: "verifiers/appraisal", may: []string{"verdict", "internal/limits"}},
 	{place: "verifiers/all", may: []string{"verifiers/..."}, inTests: []string{"evidence/...", "verdict"}},
 	{place: "verifiers/verifiertest", may: append([]string{"trust", "internal/vectors"}, verifierImports...)},
 	{place: "verifiers/remote/*", may: append([]string{"verifiers/remote"}, verifierImports...), inTests: []string{"verifiers/verifiertest"}},
 	// What several schemes of one vendor share, and is no scheme itself. Of it
 	// the framework imports only what reads the form of a leaf, to route it.
 	{place: "verifiers/internal/nvidia/container", may: []string{"internal/limits"}},
-	{place: "verifiers/internal/...", may: verifierImports},
+	{place: "verifiers/internal/azure", may: []string{"internal/limits"}},
+	{place: "verifiers/internal/...", may: append([]string{"verifiers/internal/..."}, verifierImports...), inTests: []string{"attester/..."}},
 	{place: "verifiers/*", may: append([]string{"verifiers/internal/..."}, verifierImports...), inTests: []string{"verifiers/verifiertest", "attester/..."}},
 
 	{place: "relay", may: []string{"evidence/...", "verdict", "trust", "internal/limits"}},
