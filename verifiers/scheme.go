@@ -59,6 +59,10 @@ type Scheme struct {
 	// Policy is the appraisal policy that the scheme starts from: what each
 	// finding costs, and its parameters. Nil for a scheme whose rules are fixed.
 	Policy *appraisal.Defaults
+	// Needs names collateral that would help to appraise a component, read from
+	// bytes that nobody has verified yet; at most 8. Nil: none. A node that may
+	// fetch asks its source for it before it appraises.
+	Needs func(mt evidence.MediaType, raw []byte) []endorsements.Need
 	// New makes the verifier.
 	New func(Deps) (Verifier, error)
 }

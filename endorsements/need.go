@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package endorsements
+
+// NeedKind says what sort of collateral is asked for.
+type NeedKind string
+
+// Kinds of needs.
+const (
+	// NeedIntelTDX and NeedIntelSGX: TCB info, QE identity and CRLs for one FMSPC.
+	NeedIntelTDX NeedKind = "intel-tdx"
+	// NeedIntelSGX is the same for SGX.
+	NeedIntelSGX NeedKind = "intel-sgx"
+	// NeedAMDVCEK: the certificate of one chip at one TCB.
+	NeedAMDVCEK NeedKind = "amd-vcek"
+	// NeedAMDCRL: the revocation list of one product.
+	NeedAMDCRL NeedKind = "amd-crl"
+)
+
+// Need is collateral that the appraisal of one component can use. It is read from
+// evidence that nobody has verified, so it is a wish and never more: a Source
+// bounds what it fetches, and a scheme checks what it gets.
+type Need struct {
+	Kind NeedKind
+	// FMSPC of the platform, 6 bytes as lower-case hexadecimal (Intel).
+	FMSPC string
+	// CA is the PCK CA, "platform" or "processor" (Intel).
+	CA string
+	// Product is "Milan", "Genoa" or "Turin" (AMD).
+	Product string
+	// ChipID is what KDS knows the chip by, lower-case hexadecimal: 64 bytes, on
+	// Turin 8 (AMD).
+	ChipID string
+	// TCB is the reported TCB as it stands in the report, little-endian (AMD).
+	TCB uint64
+}
