@@ -11,6 +11,7 @@ import (
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/evidence/tsm"
+	"github.com/assize/assize/verifiers/internal/azure"
 	"github.com/assize/assize/verifiers/internal/nvidia/container"
 )
 
@@ -96,11 +97,13 @@ func (s *Set) Only(names ...string) (*Set, error) {
 }
 
 // Route finds the scheme for a leaf by media type; the most specific pattern
-// wins. Two types are refined by content first, and only to choose among the
+// wins. Three types are refined by content first, and only to choose among the
 // schemes that accept them:
 //
 //   - a configfs-TSM report names its provider inside, so its type gets the
 //     parameter "provider", and the refined type is returned;
+//   - a leaf of a confidential VM of Azure holds the CPU's report and says which
+//     TEE made it, so its type gets the parameter "tee";
 //   - NVIDIA's container names the architecture of each device. A pattern with
 //     the parameter "arch" takes devices of that one alone. The type that is
 //     returned stays as it was, because one leaf may hold several.
@@ -168,6 +171,13 @@ func (s *Set) match(mt evidence.MediaType) (Scheme, error) {
 }
 
 func refine(mt evidence.MediaType, raw []byte) (evidence.MediaType, error) {
+	if mt.Base == azure.MediaType {
+		tee, err := azure.TEE(raw)
+		if err != nil {
+			return mt, fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
+		return agree(mt, azure.TEEParam, tee)
+	}
 	if !strings.HasPrefix(mt.Base, "application/vnd.veraison.tsm-report+") {
 		return mt, nil
 	}

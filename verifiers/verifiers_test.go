@@ -91,7 +91,9 @@ func TestRoute(t *testing.T) {
 		scheme(t, "special", told{}, `x/a; p="1"`),
 		scheme(t, "left", told{}, `x/b; l="1"`),
 		scheme(t, "right", told{}, `x/b; r="1"`),
-		scheme(t, "tdx", told{}, `application/vnd.veraison.tsm-report+json; provider="tdx_guest"`),
+		scheme(t, "tdx", told{}, `application/vnd.veraison.tsm-report+json; provider="tdx_guest"`,
+			`application/vnd.assize.azure-cvm+json; tee="tdx"`),
+		scheme(t, "snp", told{}, `application/vnd.assize.azure-cvm+json; tee="snp"`),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +101,11 @@ func TestRoute(t *testing.T) {
 	report := func(provider string) []byte {
 		return []byte(`{"outblob":"` + base64.RawURLEncoding.EncodeToString([]byte("quote")) + `","provider":"` + provider + `"}`)
 	}
+	azure := func(member string) []byte {
+		pcrs := strings.Repeat(`"`+strings.Repeat("00", 32)+`",`, 24)
+		return []byte(`{"version":1,"hcl_report":"AAAA","` + member + `":"AAAA","tpm_quote":{"message":"00","signature":"00","pcrs":[` + pcrs[:len(pcrs)-1] + `]}}`)
+	}
+	const cvm = "application/vnd.assize.azure-cvm+json"
 	const tsm = "application/vnd.veraison.tsm-report+json"
 	for _, c := range []struct {
 		media string
@@ -118,6 +125,10 @@ func TestRoute(t *testing.T) {
 		{tsm, report("sev_guest"), "", ErrNoVerifier},
 		{tsm, []byte("{}"), "", ErrMalformed},
 		{tsm + `; provider="tdx_guest"`, report("sev_guest"), "", ErrMalformed},
+		{cvm, azure("vcek"), "snp", nil},
+		{cvm, azure("td_quote"), "tdx", nil},
+		{cvm, azure("unheard"), "", ErrMalformed},
+		{cvm + `; tee="tdx"`, azure("vcek"), "", ErrMalformed},
 	} {
 		got, _, err := set.Route(mt(t, c.media), c.raw)
 		if got.Name != c.want || !errors.Is(err, c.err) {

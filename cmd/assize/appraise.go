@@ -28,6 +28,7 @@ type appraiseFlags struct {
 	at           string
 	topology     string
 	endorsements string
+	policies     []string
 	mediaType    string
 	optional     []string
 	attesters    []string
@@ -51,7 +52,7 @@ Of several files the worst tier decides the exit status:
   assize appraise hgx/evidence.cmw --nonce 8f3c… --trust hgx/trust.json --endorsements hgx \
       --corim hgx --corim-trust hgx/corim-trust.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "media-type", "attesters", "trust", "corim", "corim-trust"); err != nil {
+			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "evidence-policy", "media-type", "attesters", "trust", "corim", "corim-trust"); err != nil {
 				return err
 			}
 			return runAppraise(cmd, g, f, args)
@@ -63,6 +64,7 @@ Of several files the worst tier decides the exit status:
 	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
 	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE, ./FILE, FILE.txt, FILE.yaml with one (default "lead": what was submitted)`)
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
+	fl.StringArrayVar(&f.policies, "evidence-policy", nil, "edited appraisal policy of a scheme (assize schemes policy prints the defaults; repeatable)")
 	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for simulated machines (assize simulate writes one)")
 	f.corim.add(fl)
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
@@ -96,6 +98,7 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	if f.endorsements != "" {
 		c.Endorsements = f.endorsements
 	}
+	c.EvidencePolicies = append(c.EvidencePolicies, f.policies...)
 	c.Attesters = append(c.Attesters, f.attesters...)
 	log, err := g.logger(cmd, slog.LevelWarn)
 	if err != nil {

@@ -252,6 +252,9 @@ func (s *stack) serve(ctx context.Context, r role) error {
 		s.warnUnused(warnings)
 		deps.Endorsements = bundle
 	}
+	if err := s.policies(&deps); err != nil {
+		return err
+	}
 	signers := map[string]*trust.Signer{}
 	for _, sc := range s.schemes.Schemes() {
 		signer, err := s.keys.load(sc.Name)

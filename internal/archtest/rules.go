@@ -19,7 +19,7 @@ type importRow struct {
 // verifierImports holds for every vendor scheme: its own folder, and never
 // another scheme, a topology, the orchestrator or the fabric.
 var verifierImports = []string{
-	"verifiers", "verifiers/appraisal", "evidence/...", "verdict", "corim", "endorsements", "internal/limits", "internal/lru",
+	"verifiers", "verifiers/appraisal", "evidence/...", "verdict", "corim", "endorsements", "internal/limits", "internal/lru", "internal/strictjson",
 }
 
 // importTable is the package table of docs/architecture.md. The first row that
@@ -32,6 +32,7 @@ var importTable = []importRow{
 	{place: "internal/archtest"},
 	{place: "internal/limits"},
 	{place: "internal/lru"},
+	{place: "internal/strictjson"},
 	{place: "internal/vectors"},
 	{place: "schemas"},
 	{place: "samples/...", may: []string{"evidence/..."}},
@@ -59,7 +60,7 @@ var importTable = []importRow{
 	// What several schemes of one vendor share, and is no scheme itself. Of it
 	// the framework imports only what reads the form of a leaf, to route it.
 	{place: "verifiers/internal/nvidia/container", may: []string{"internal/limits"}},
-	{place: "verifiers/internal/azure", may: []string{"internal/limits"}},
+	{place: "verifiers/internal/azure", may: []string{"internal/strictjson"}},
 	{place: "verifiers/internal/...", may: append([]string{"verifiers/internal/..."}, verifierImports...), inTests: []string{"attester/..."}},
 	{place: "verifiers/*", may: append([]string{"verifiers/internal/..."}, verifierImports...), inTests: []string{"verifiers/verifiertest", "attester/..."}},
 

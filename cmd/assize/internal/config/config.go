@@ -31,6 +31,9 @@ type Config struct {
 	Topology string `yaml:"topology"`
 	// Endorsements is a folder of collateral.
 	Endorsements string `yaml:"endorsements"`
+	// EvidencePolicies lists files with edited appraisal policies, at most one for
+	// a scheme.
+	EvidencePolicies []string `yaml:"evidence_policies"`
 	// Trust lists JWKS files with the keys of verifiers on other nodes.
 	Trust []string `yaml:"trust"`
 	// Attesters lists JWKS files with the keys of lead attesters, which sign
