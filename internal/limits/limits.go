@@ -62,6 +62,15 @@ const (
 )
 
 const (
+	// EventLog is the largest boot event log in bytes, padding included.
+	EventLog = 1 << 20
+	// EventLogEvents is the number of events of one log.
+	EventLogEvents = 10_000
+	// EventLogAlgorithms is the number of digests of one event.
+	EventLogAlgorithms = 8
+)
+
+const (
 	// CorimDocument is the largest CoRIM in bytes, signed or not.
 	CorimDocument = 16 << 20
 	// CorimDepth is how deep CBOR items of a CoRIM, or of one tag in it, nest.
