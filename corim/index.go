@@ -112,6 +112,20 @@ func (s Source) Authority() string {
 	return ""
 }
 
+// Values is the reference or endorsed triple that stands there, nil for a source
+// of another kind. It must not be changed.
+func (s Source) Values() *ValueTriple {
+	switch {
+	case s.tag == nil:
+		return nil
+	case s.Kind == Reference && s.Index < len(s.tag.comid.Reference):
+		return &s.tag.comid.Reference[s.Index]
+	case s.Kind == Endorsed && s.Index < len(s.tag.comid.Endorsed):
+		return &s.tag.comid.Endorsed[s.Index]
+	}
+	return nil
+}
+
 // String is "document/tag/kind[index]", and who has signed it.
 func (s Source) String() string {
 	if s.tag == nil {
@@ -305,6 +319,33 @@ type StatedKey struct {
 	Element      Key
 	AuthorizedBy []Typed
 	Source       Source
+	// Environment is the one that the document states the key for. It may have
+	// fewer members than the one that was asked for.
+	Environment Environment
+}
+
+// References are the reference triples about one of the environments that hold at
+// time t, whatever they expect. Match is what decides; this is for schemes that
+// have to explain a mismatch, or to find what a triple expects and evidence lacks.
+func (x *Index) References(t time.Time, environments ...Environment) []Source {
+	var buf [7]Environment
+	var out []Source
+	seen := map[Environment]bool{}
+	for _, e := range environments {
+		for _, v := range e.variants(buf[:]) {
+			r := x.references[v]
+			if r == nil || seen[v] {
+				continue
+			}
+			seen[v] = true
+			for i := range r.triples {
+				if r.triples[i].source.tag.live(t) {
+					out = append(out, r.triples[i].source)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // AttestKeys are the keys that documents state for evidence of one of the
@@ -323,7 +364,7 @@ func stated(by map[Environment][]located[KeyTriple], t time.Time, environments [
 	var out []StatedKey
 	for _, k := range find(by, t, environments) {
 		for _, key := range k.triple.Keys {
-			out = append(out, StatedKey{key, k.triple.Element, k.triple.AuthorizedBy, k.source})
+			out = append(out, StatedKey{key, k.triple.Element, k.triple.AuthorizedBy, k.source, k.triple.Environment})
 		}
 	}
 	return out

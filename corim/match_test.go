@@ -350,6 +350,59 @@ func TestRecordedSets(t *testing.T) {
 
 // AMD's TCB is compared number by number where the class says so, in any
 // profile.
+// A key says for what environment it is stated, and the triples about a component
+// can be listed with what they expect.
+func TestStatements(t *testing.T) {
+	device := Environment{Class: Class{Vendor: "ACME", Model: "MCU"}, Instance: TaggedBytes(TagUEID, []byte("\x01234567"))}
+	class := Environment{Class: device.Class}
+	pem := TaggedText(TagPKIXKey, "key")
+	triple := func(e Environment, b byte) ValueTriple {
+		return ValueTriple{Environment: e, Measurements: []Measurement{{Key: TextKey("a"), Value: Values{Digests: []Digest{sum(b, SHA256)}}}}}
+	}
+	m := &Comid{
+		Identity:   TagIdentity{ID: ID{Text: "tag"}},
+		Reference:  []ValueTriple{triple(class, 1), triple(device, 2), triple(Environment{Class: Class{Vendor: "other"}}, 3)},
+		AttestKeys: []KeyTriple{{Environment: class, Keys: []Typed{pem}}, {Environment: device, Keys: []Typed{pem}}},
+	}
+	raw, err := Encode(&Document{ID: ID{Text: "doc"}, Tags: []Tag{{Number: TagComid, Comid: m}}, Validity: Period{NotAfter: testTime}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Load(raw, Options{Unsigned: true, Now: testTime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := NewIndex(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[Environment]int{}
+	for _, k := range x.AttestKeys(testTime, device) {
+		seen[k.Environment]++
+	}
+	if len(seen) != 2 || seen[device] != 1 || seen[class] != 1 {
+		t.Errorf("keys: %v", seen)
+	}
+	list := x.References(testTime, device, class)
+	if len(list) != 2 {
+		t.Fatalf("%d triples", len(list))
+	}
+	for _, s := range list {
+		if v := s.Values(); v == nil || s.Kind != Reference || !v.Environment.Covers(device) || !reflect.DeepEqual(v.Measurements, m.Reference[s.Index].Measurements) {
+			t.Errorf("%s: %+v", s, v)
+		}
+	}
+	if v := x.AttestKeys(testTime, device)[0].Source.Values(); v != nil {
+		t.Errorf("a key has values: %+v", v)
+	}
+	if (Source{}).Values() != nil {
+		t.Error("nowhere has values")
+	}
+	if late := x.References(testTime.AddDate(0, 0, 1), device); late != nil {
+		t.Errorf("triples of a document that does not hold: %v", late)
+	}
+}
+
 func TestTCBBytewise(t *testing.T) {
 	for name, c := range map[string]struct {
 		class Typed

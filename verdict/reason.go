@@ -35,6 +35,7 @@ const (
 	ReasonUnexplained         = "unexplained"
 	ReasonEventLogMismatch    = "event-log-mismatch"
 	ReasonRevocationUnknown   = "revocation-unknown"
+	ReasonKeyNotVouchedFor    = "key-not-vouched-for"
 	ReasonTCBConfiguration    = "tcb-configuration-needed"
 	ReasonTCBHardening        = "tcb-hardening-needed"
 	ReasonTCBRevoked          = "tcb-revoked"
