@@ -24,14 +24,23 @@
 // A verifier finds a value by environment and measurement key (mkey). These are
 // the conventions of the constructors. Where nobody has defined any, they are
 // ours, and stand under the profile identifier Profile; AMD's own stand under
-// ProfileAMD.
+// ProfileAMD, Arm's under ProfileCCAPlatform, ProfileCCARealm and ProfilePSA.
 //
 //	IntelTDX   class: id bytes(560) ClassTDX, vendor "Intel Corporation", model "TDX"
 //	           "mrtd", "mrseam"                          digests
 //	           "mrconfigid", "mrowner", "mrownerconfig",
 //	           "mrsignerseam"                            raw value, 48 bytes
 //	           no mkey                                   integrity registers 0..3 = RTMR0..RTMR3
+//	IntelSGX   class: id bytes(560) ClassSGX, vendor "Intel Corporation", model "SGX"
+//	           "mrenclave", "mrsigner"                   digests, sha-256
+//	           "isvsvn", "configsvn"                     lowest svn
+//	           "isvprodid", "attributes", "miscselect",
+//	           "configid", "isvextprodid", "isvfamilyid" raw value, as in the report
+//	AWSNitro   class: id bytes(560) ClassNitro
+//	           no mkey                                   integrity registers by PCR index
 //	AMDSNP     class: id OID 1.3.6.1.4.1.3704.3.1; instance: bytes CHIP_ID, optional
+//	AMDSNPByProvider
+//	           class: id OID 1.3.6.1.4.1.3704.3.2; instance: bytes CSP_ID, optional
 //	           641 MEASUREMENT                           digests
 //	           642 HOST_DATA                             raw value, 32 bytes
 //	           647 REPORTED_TCB                          lowest svn: the 8 bytes of the field as a
@@ -51,6 +60,16 @@
 //	           "tdisp.range.<id>"                        raw value: u32 pages, u16 attributes, little endian
 //	TPM        class: id bytes(560) ClassTPM
 //	           no mkey                                   integrity registers by PCR index
+//	ArmCCAPlatform, PSA
+//	           class: id bytes(560) implementation id; the key of a device has as
+//	           instance its UEID(550), and is an attest-key triple with PEM(554)
+//	           "cca.software-component",
+//	           "psa.software-component"                  digests, name, version and one signer id as key
+//	           "cca.platform-config"                     raw value
+//	ArmCCARealm
+//	           class: id bytes(560) initial measurement
+//	           "cca.rim", "cca.rem0".."cca.rem3"         digests
+//	           "cca.rpv"                                 raw value
 //
 // The TCB of SNP is eight version numbers in one integer. It must be compared
 // byte by byte, never as the integer. TEE_TCB_SVN of TDX is left out on purpose:

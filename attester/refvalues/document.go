@@ -3,6 +3,7 @@
 package refvalues
 
 import (
+	"crypto"
 	"fmt"
 	"net/url"
 	"time"
@@ -54,6 +55,11 @@ type Value struct {
 	Name string
 	// Registers are the integrity registers by index.
 	Registers map[uint64][]Digest
+	// Repeat lets a value have the same key as another one: values of one key are
+	// alternatives, as the software components of Arm's profiles.
+	Repeat bool
+	// Keys are cryptokeys (13) as bytes (tag 560): signer ids of Arm's profiles.
+	Keys [][]byte
 }
 
 // Environment says what was measured; at least one member must be set.
@@ -61,19 +67,29 @@ type Environment struct {
 	// ClassID is an OID in dotted form (tag 111), a UUID in its usual text form
 	// (tag 37), or any other text, which is written as its bytes (tag 560).
 	ClassID string
+	// ClassBytes are an identifier that is no text (tag 560), instead of ClassID.
+	ClassBytes []byte
 	// Vendor and Model are free text, "" for none.
 	Vendor, Model string
 	// Layer and Index tell environments of one class apart; nil for none.
 	Layer, Index *uint64
 	// Instance identifies one device (tag 560), nil for all of the class.
 	Instance []byte
+	// UEID identifies one device by a UEID (tag 550), instead of Instance.
+	UEID []byte
 }
 
 // Entry is one reference-value triple.
 type Entry struct {
 	Environment Environment
-	// Values have different keys, and at most one has none.
+	// Values have different keys, unless they Repeat, and at most one has none.
 	Values []Value
+}
+
+// KeyEntry is one attest-key triple: the key of one device, a trust anchor.
+type KeyEntry struct {
+	Environment Environment
+	Key         crypto.PublicKey
 }
 
 // Document is one CoRIM with one CoMID.
@@ -89,8 +105,10 @@ type Document struct {
 	// NotBefore and NotAfter limit the validity of the whole, in seconds. Zero is
 	// no limit, but NotBefore alone is an error.
 	NotBefore, NotAfter time.Time
-	// Entries are written in this order; at least one.
+	// Entries are written in this order; at least one, unless there are Keys.
 	Entries []Entry
+	// Keys are written in this order.
+	Keys []KeyEntry
 }
 
 // Numbers of draft-ietf-rats-corim and of CBOR itself.
@@ -103,6 +121,8 @@ const (
 	tagComid  = 506
 	tagSVN    = 552
 	tagMinSVN = 553
+	tagUEID   = 550
+	tagKey    = 554
 	tagBytes  = 560
 
 	roleTagCreator = 0
@@ -126,7 +146,8 @@ type comidTag struct {
 	} `cbor:"1,keyasint"`
 	Entities []entity `cbor:"2,keyasint,omitempty"`
 	Triples  struct {
-		Reference []cbor.RawMessage `cbor:"0,keyasint"`
+		Reference []cbor.RawMessage `cbor:"0,keyasint,omitempty"`
+		AttestKey []cbor.RawMessage `cbor:"3,keyasint,omitempty"`
 	} `cbor:"4,keyasint"`
 }
 
@@ -183,7 +204,7 @@ func (d Document) comid(mode cbor.EncMode) ([]byte, error) {
 	case d.CreatorURI != "":
 		return nil, fmt.Errorf("refvalues: creator %q without a name", d.CreatorURI)
 	}
-	if len(d.Entries) == 0 {
+	if len(d.Entries) == 0 && len(d.Keys) == 0 {
 		return nil, fmt.Errorf("refvalues: document %q without entries", d.ID)
 	}
 	seen := map[string]bool{}
@@ -195,6 +216,16 @@ func (d Document) comid(mode cbor.EncMode) ([]byte, error) {
 		if !seen[string(raw)] {
 			seen[string(raw)] = true
 			m.Triples.Reference = append(m.Triples.Reference, raw)
+		}
+	}
+	for i, k := range d.Keys {
+		raw, err := k.encode(mode)
+		if err != nil {
+			return nil, fmt.Errorf("refvalues: key %d (%s): %w", i, k.Environment.describe(), err)
+		}
+		if !seen[string(raw)] {
+			seen[string(raw)] = true
+			m.Triples.AttestKey = append(m.Triples.AttestKey, raw)
 		}
 	}
 	return marshal(mode, m)

@@ -3,8 +3,10 @@
 package refvalues
 
 import (
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"strconv"
@@ -39,6 +41,7 @@ type mval struct {
 	Raw       *cbor.Tag           `cbor:"4,keyasint,omitempty"`
 	Mask      []byte              `cbor:"5,keyasint,omitempty"`
 	Name      string              `cbor:"11,keyasint,omitempty"`
+	Keys      []cbor.Tag          `cbor:"13,keyasint,omitempty"`
 	Registers map[uint64][]digest `cbor:"14,keyasint,omitempty"`
 }
 
@@ -73,7 +76,7 @@ func (e Entry) encode(mode cbor.EncMode) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v.describe(), err)
 		}
-		if seen[m.Key] {
+		if seen[m.Key] && !v.Repeat {
 			return nil, fmt.Errorf("%s: twice", v.describe())
 		}
 		seen[m.Key] = true
@@ -82,8 +85,22 @@ func (e Entry) encode(mode cbor.EncMode) ([]byte, error) {
 	return marshal(mode, []any{env, list})
 }
 
+// encode gives the attest-key-triple-record: environment and one key as PEM.
+func (k KeyEntry) encode(mode cbor.EncMode) ([]byte, error) {
+	env, err := k.Environment.encode()
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(k.Key)
+	if err != nil {
+		return nil, err
+	}
+	text := strings.TrimSuffix(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), "\n")
+	return marshal(mode, []any{env, []any{cbor.Tag{Number: tagKey, Content: text}}})
+}
+
 func (e Environment) describe() string {
-	return strings.Join([]string{e.ClassID, e.Vendor, e.Model, hex.EncodeToString(e.Instance)}, "/")
+	return strings.Join([]string{e.ClassID + hex.EncodeToString(e.ClassBytes), e.Vendor, e.Model, hex.EncodeToString(e.Instance) + hex.EncodeToString(e.UEID)}, "/")
 }
 
 func (e Environment) encode() (environmentMap, error) {
@@ -96,11 +113,23 @@ func (e Environment) encode() (environmentMap, error) {
 		}
 		class.ID = id
 	}
+	if len(e.ClassBytes) != 0 {
+		if class.ID != nil {
+			return out, errors.New("two identifiers of one class")
+		}
+		class.ID = &cbor.Tag{Number: tagBytes, Content: e.ClassBytes}
+	}
 	if class != (classMap{}) {
 		out.Class = &class
 	}
 	if len(e.Instance) != 0 {
 		out.Instance = &cbor.Tag{Number: tagBytes, Content: e.Instance}
+	}
+	if len(e.UEID) != 0 {
+		if out.Instance != nil {
+			return out, errors.New("two identifiers of one instance")
+		}
+		out.Instance = &cbor.Tag{Number: tagUEID, Content: e.UEID}
 	}
 	if out == (environmentMap{}) {
 		return out, errors.New("environment is empty")
@@ -191,6 +220,9 @@ func (v Value) fill(m *mval) (set bool, err error) {
 		return false, fmt.Errorf("mask has %d bytes, the raw value %d", len(v.RawMask), len(v.Raw))
 	}
 	m.Mask, m.Name = v.RawMask, v.Name
+	for _, k := range v.Keys {
+		m.Keys = append(m.Keys, cbor.Tag{Number: tagBytes, Content: k})
+	}
 	if m.Digests, err = digests(v.Digests); err != nil {
 		return false, err
 	}
@@ -205,7 +237,7 @@ func (v Value) fill(m *mval) (set bool, err error) {
 			return false, fmt.Errorf("register %d: %w", index, err)
 		}
 	}
-	set = m.Version != nil || m.SVN != nil || m.Digests != nil || m.Flags != nil || m.Raw != nil || m.Name != "" || m.Registers != nil
+	set = m.Version != nil || m.SVN != nil || m.Digests != nil || m.Flags != nil || m.Raw != nil || m.Name != "" || m.Registers != nil || m.Keys != nil
 	return set, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/assize/assize/attester/amdsnp"
+	"github.com/assize/assize/attester/awsnitro"
+	"github.com/assize/assize/attester/intelsgx"
 	"github.com/assize/assize/attester/inteltdx"
 	"github.com/assize/assize/attester/nvidia"
 	"github.com/assize/assize/attester/spdm"
@@ -20,16 +22,23 @@ import (
 const (
 	// ClassTDX is a trust domain: the fields of its TD report.
 	ClassTDX = "tag:assize.dev,2026:intel-tdx"
+	// ClassSGX is an enclave: the fields of its report.
+	ClassSGX = "tag:assize.dev,2026:intel-sgx"
+	// ClassNitro is an AWS Nitro enclave: its PCRs.
+	ClassNitro = "tag:assize.dev,2026:aws-nitro"
 	// ClassTPM is the platform that a TPM measured.
 	ClassTPM = "tag:assize.dev,2026:tcg-tpm"
 	// ClassSNP is an SEV-SNP guest whose report a VCEK signed (AMD's profile).
 	ClassSNP = "1.3.6.1.4.1.3704.3.1"
+	// ClassSNPProvider is one whose report a VLEK signed.
+	ClassSNPProvider = "1.3.6.1.4.1.3704.3.2"
 )
 
 // Vendors and models of classes.
 const (
 	VendorIntel  = "Intel Corporation"
 	ModelTDX     = "TDX"
+	ModelSGX     = "SGX"
 	VendorNVIDIA = "NVIDIA"
 	ModelHopper  = "GH100"
 	// ModelBlackwell is the name in NVIDIA's reference values for GPUs of this
@@ -67,13 +76,54 @@ func IntelTDX(ms []inteltdx.Measurement) (Entry, error) {
 	return out.check()
 }
 
+// IntelSGX takes intelsgx.Device.Measurements. Numbers are the lowest acceptable
+// ones. CPUSVN is left out as TEE_TCB_SVN of TDX is.
+func IntelSGX(ms []intelsgx.Measurement) (Entry, error) {
+	out := Entry{Environment: Environment{ClassID: ClassSGX, Vendor: VendorIntel, Model: ModelSGX}}
+	for _, m := range ms {
+		v := Value{Key: m.Name, Raw: m.Raw, MinSVN: m.SVN}
+		if m.Digest != nil {
+			v.Digests = []Digest{{m.Alg, m.Digest}}
+		}
+		out.Values = append(out.Values, v)
+	}
+	return out.check()
+}
+
+// AWSNitro takes awsnitro.Device.Measurements.
+func AWSNitro(ms []awsnitro.Measurement) (Entry, error) {
+	registers := map[uint64][]Digest{}
+	for _, m := range ms {
+		pcr, err := strconv.ParseUint(m.Name, 10, 8)
+		if err != nil {
+			return Entry{}, fmt.Errorf("refvalues: PCR %q: %w", m.Name, err)
+		}
+		registers[pcr] = append(registers[pcr], Digest{m.Alg, m.Digest})
+	}
+	if len(registers) == 0 {
+		return Entry{}, errNoMeasurements
+	}
+	return Entry{Environment: Environment{ClassID: ClassNitro}, Values: []Value{{Registers: registers}}}.check()
+}
+
 // AMDSNP takes amdsnp.Device.Measurements, and CHIP_ID (64 bytes) for values of
 // one chip, or nil for those of every chip.
 func AMDSNP(ms []amdsnp.Measurement, chipID []byte) (Entry, error) {
 	if len(chipID) != 0 && len(chipID) != 64 {
 		return Entry{}, fmt.Errorf("refvalues: CHIP_ID has %d bytes, not 64", len(chipID))
 	}
-	out := Entry{Environment: Environment{ClassID: ClassSNP, Instance: chipID}}
+	return snpEntry(Environment{ClassID: ClassSNP, Instance: chipID}, ms)
+}
+
+// AMDSNPByProvider is AMDSNP for guests whose report a VLEK signed: provider is
+// the identifier of the cloud provider in its certificate, or "" for values of
+// every provider.
+func AMDSNPByProvider(ms []amdsnp.Measurement, provider string) (Entry, error) {
+	return snpEntry(Environment{ClassID: ClassSNPProvider, Instance: []byte(provider)}, ms)
+}
+
+func snpEntry(env Environment, ms []amdsnp.Measurement) (Entry, error) {
+	out := Entry{Environment: env}
 	for _, m := range ms {
 		v := Value{Key: m.MKey}
 		switch {
