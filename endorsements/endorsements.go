@@ -8,6 +8,17 @@
 // and whether a date is right is the business of the scheme that uses the
 // collateral, at the time for which it appraises. A file that is not
 // understood is a Warning with its name and is not used.
+//
+// What is known, with its validity, is listed by Bundle.Statements. What is
+// missing is said by schemes as a Need, which is one or several Items, each one
+// document that a vendor publishes. The packages below fetch: pcs and kds know
+// the services of Intel and AMD, source decides what is fetched when and keeps
+// it. Schemes never do: they get a Bundle.
+//
+// Forms of files: a set of Intel collateral as one JSON object, or one part of
+// it; responses of Intel's service to a request for TCB info or a QE identity,
+// whose signers are found among the certificates of the folder; certificates
+// and revocation lists in PEM or DER.
 package endorsements
 
 import (
@@ -21,13 +32,19 @@ import (
 // Bundle is an immutable set of collateral. The zero value and nil are empty.
 // It is safe for concurrent use.
 type Bundle struct {
-	intel []IntelCollateral
-	certs []Certificate
-	crls  []RevocationList
+	intel      []IntelCollateral
+	certs      []Certificate
+	crls       []RevocationList
+	statements []Statement
+	// seen are the digests of all of them, only while a bundle is being made.
+	seen map[[32]byte]bool
 }
 
 // IntelCollateral is one set of Intel DCAP collateral, each part byte for byte
-// as Intel signed it.
+// as Intel signed it. There are four parts, each for itself: TCB info, QE
+// identity, PCK CRL (each with the chain of its issuer) and root CA CRL. A set
+// has all of them or exactly one; the fields of the others are empty then. A
+// reader takes the parts that are there and passes over the rest.
 type IntelCollateral struct {
 	// Name is where it came from, for messages.
 	Name string
@@ -42,7 +59,8 @@ type IntelCollateral struct {
 	PCKCRL              []byte // DER
 	PCKCRLIssuerChain   []byte // PEM
 	RootCACRL           []byte // DER
-	// FMSPC is taken from TCBInfo, lower-case hexadecimal, to find the set.
+	// FMSPC is taken from TCBInfo, lower-case hexadecimal, to find the set; empty
+	// in a set without TCB info.
 	FMSPC string
 	// Digest is the SHA-256 over all parts; a bundle holds each digest once.
 	Digest [32]byte
@@ -130,26 +148,84 @@ func (b *Bundle) RevocationLists() iter.Seq[RevocationList] {
 	return slices.Values(b.crls)
 }
 
+// Merge unites bundles: everything in the order of the arguments, each digest
+// once. Nil bundles are empty ones.
+func Merge(bundles ...*Bundle) *Bundle {
+	type key struct {
+		item   Item
+		digest [32]byte
+	}
+	out, said := new(Bundle), map[key]bool{}
+	for _, b := range bundles {
+		if b == nil {
+			continue
+		}
+		for _, c := range b.intel {
+			if out.isNew(c.Digest) {
+				out.intel = append(out.intel, c)
+			}
+		}
+		for _, c := range b.certs {
+			if out.isNew(c.Digest) {
+				out.certs = append(out.certs, c)
+			}
+		}
+		for _, l := range b.crls {
+			if out.isNew(l.Digest) {
+				out.crls = append(out.crls, l)
+			}
+		}
+		for _, st := range b.statements {
+			if k := (key{st.Item, st.Digest}); !said[k] {
+				said[k] = true
+				out.statements = append(out.statements, st)
+			}
+		}
+	}
+	out.seen = nil
+	return out
+}
+
+// isNew is called only while a bundle is being made.
+func (b *Bundle) isNew(d [32]byte) bool {
+	if b.seen == nil {
+		b.seen = map[[32]byte]bool{}
+	}
+	if b.seen[d] {
+		return false
+	}
+	b.seen[d] = true
+	return true
+}
+
 func (b *Bundle) addCertificate(name string, c *x509.Certificate) {
 	d := sha256.Sum256(c.Raw)
-	if !slices.ContainsFunc(b.certs, func(o Certificate) bool { return o.Digest == d }) {
-		b.certs = append(b.certs, Certificate{Name: name, Certificate: c, Digest: d})
+	if !b.isNew(d) {
+		return
+	}
+	b.certs = append(b.certs, Certificate{Name: name, Certificate: c, Digest: d})
+	if i, ok := vcekItem(c); ok {
+		b.statements = append(b.statements, Statement{i, name, c.NotBefore, c.NotAfter, d})
 	}
 }
 
 func (b *Bundle) addCRL(name string, l *x509.RevocationList) {
 	d := sha256.Sum256(l.Raw)
-	if !slices.ContainsFunc(b.crls, func(o RevocationList) bool { return o.Digest == d }) {
-		b.crls = append(b.crls, RevocationList{Name: name, RevocationList: l, Digest: d})
+	if !b.isNew(d) {
+		return
+	}
+	b.crls = append(b.crls, RevocationList{Name: name, RevocationList: l, Digest: d})
+	if i, ok := crlItem(l); ok && i.Vendor() == VendorAMD { // Intel's become sets
+		b.statements = append(b.statements, Statement{i, name, l.ThisUpdate, l.NextUpdate, d})
 	}
 }
 
 // addIntel appends a set unless one with the same digest is there already; it
-// is called only while a bundle is being loaded.
+// is called only while a bundle is being made.
 func (b *Bundle) addIntel(c IntelCollateral) {
-	same := func(o IntelCollateral) bool { return o.Digest == c.Digest }
-	if !slices.ContainsFunc(b.intel, same) {
+	if b.isNew(c.Digest) {
 		b.intel = append(b.intel, c)
+		b.statements = append(b.statements, intelStatements(c)...)
 	}
 }
 

@@ -39,6 +39,10 @@ const (
 	WarnTooLarge WarningKind = "too-large"
 	// WarnNotRegular: a symbolic link, device, socket or pipe.
 	WarnNotRegular WarningKind = "not-regular"
+	// WarnNoSigner: a response of Intel's service, or a revocation list of a PCK
+	// CA, and nobody in the folder has signed it. A list of a PCK CA is still a
+	// loose one.
+	WarnNoSigner WarningKind = "no-signer"
 	// WarnUnreadable: the file could not be read.
 	WarnUnreadable WarningKind = "unreadable"
 )
@@ -73,15 +77,32 @@ func Load(fsys fs.FS) (*Bundle, []Warning, error) {
 	if err := fs.WalkDir(fsys, ".", l.visit); err != nil {
 		return nil, nil, err
 	}
+	l.finish()
 	return l.bundle, l.warnings, nil
 }
 
+// Parse reads one file that stands for itself, by the rules of Load.
+func Parse(name string, raw []byte) (*Bundle, error) {
+	if len(raw) > MaxFile {
+		return nil, fmt.Errorf("endorsements: %s: %w", name, errTooLarge)
+	}
+	l := loader{bundle: new(Bundle)}
+	l.recognise(name, raw)
+	l.finish()
+	if len(l.warnings) > 0 {
+		return nil, fmt.Errorf("endorsements: %s", l.warnings[0])
+	}
+	return l.bundle, nil
+}
+
 type loader struct {
-	fsys     fs.FS
-	bundle   *Bundle
-	warnings []Warning
-	entries  int
-	total    int
+	fsys   fs.FS
+	bundle *Bundle
+	// responses are those of Intel's service, until their signers are found.
+	responses []IntelCollateral
+	warnings  []Warning
+	entries   int
+	total     int
 }
 
 func (l *loader) warn(name string, kind WarningKind, detail string) {
@@ -160,6 +181,15 @@ func (l *loader) recognise(name string, raw []byte) {
 		if err := l.bundle.parseX509(name, raw); err != nil {
 			l.warn(name, WarnMalformed, err.Error())
 		}
+		return
+	}
+	if looksLikeResponse(raw) {
+		c, err := ParseResponse(name, raw)
+		if err != nil {
+			l.warn(name, WarnMalformed, err.Error())
+			return
+		}
+		l.responses = append(l.responses, c)
 		return
 	}
 	if !looksLikeIntel(raw) {

@@ -26,7 +26,8 @@ type Need struct {
 	FMSPC string
 	// CA is the PCK CA, "platform" or "processor" (Intel).
 	CA string
-	// Product is "Milan", "Genoa" or "Turin" (AMD).
+	// Product is "Milan", "Genoa" or "Turin" (AMD); for a VCEK also empty, where a
+	// report does not say its line: then Milan and Genoa are tried.
 	Product string
 	// ChipID is what KDS knows the chip by, lower-case hexadecimal: 64 bytes, on
 	// Turin 8 (AMD).

@@ -27,8 +27,21 @@ func looksLikeX509(raw []byte) bool {
 		return false
 	}
 	_, certErr := x509.ParseCertificate(raw)
-	_, crlErr := x509.ParseRevocationList(raw)
+	_, crlErr := ParseRevocationList(raw)
 	return certErr == nil || crlErr == nil
+}
+
+// ParseRevocationList reads one CRL in DER and nothing behind it, which the
+// standard library's function of that name would pass over.
+func ParseRevocationList(der []byte) (*x509.RevocationList, error) {
+	l, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return nil, fmt.Errorf("endorsements: %w", err)
+	}
+	if len(l.Raw) != len(der) {
+		return nil, fmt.Errorf("endorsements: %d bytes behind the revocation list", len(der)-len(l.Raw))
+	}
+	return l, nil
 }
 
 // parseX509 adds what a file holds to a bundle: all of it or nothing. A PEM file
@@ -41,7 +54,7 @@ func (b *Bundle) parseX509(name string, raw []byte) error {
 			certs = append(certs, c)
 			return nil
 		}
-		l, err := x509.ParseRevocationList(der)
+		l, err := ParseRevocationList(der)
 		if err != nil || typ == "CERTIFICATE" {
 			return errors.New("neither a certificate nor a revocation list")
 		}

@@ -86,6 +86,8 @@ func TestLoadX509Refuses(t *testing.T) {
 	}{
 		"cut DER":            {cert[:len(cert)-1], WarnNotUnderstood},
 		"DER and more":       {append(append([]byte{}, cert...), 0), WarnNotUnderstood},
+		"CRL and more":       {append(append([]byte{}, crl...), 0), WarnNotUnderstood},
+		"two CRLs":           {append(append([]byte{}, crl...), crl...), WarnNotUnderstood},
 		"text before":        {append([]byte("hello\n"), good...), WarnNotUnderstood},
 		"text behind":        {append(append([]byte{}, good...), "hello\n"...), WarnMalformed},
 		"text between":       {append(append(append([]byte{}, good...), "hello\n"...), good...), WarnMalformed},

@@ -40,7 +40,7 @@ type References interface {
 }
 
 // NodeOptions configure a Node. Every field but AllowTimeOverride, Lifetime,
-// References and Deps is mandatory.
+// References, Collateral, CollateralFault and Deps is mandatory.
 type NodeOptions struct {
 	Set      *Set
 	Deps     Deps
@@ -55,6 +55,12 @@ type NodeOptions struct {
 	Lifetime time.Duration
 	// References are the reference values; nil: none are given.
 	References References
+	// Collateral is asked for what a scheme needs before it appraises; nil: there
+	// is what Deps.Endorsements has.
+	Collateral Collateral
+	// CollateralFault is told what went wrong with it, which no verdict depends on;
+	// nil: nobody is.
+	CollateralFault func(scheme string, err error)
 }
 
 // Node is a component verifier with a signing key for each of its schemes. It
@@ -62,7 +68,7 @@ type NodeOptions struct {
 // claims, nonce echo, identity, signature.
 type Node struct {
 	o         NodeOptions
-	verifiers map[string]Verifier
+	verifiers map[string]*renewed
 }
 
 // NewNode makes the verifiers of all schemes in the set.
@@ -73,7 +79,7 @@ func NewNode(o NodeOptions) (*Node, error) {
 	if o.Lifetime == 0 {
 		o.Lifetime = limits.Session
 	}
-	n := &Node{o: o, verifiers: map[string]Verifier{}}
+	n := &Node{o: o, verifiers: map[string]*renewed{}}
 	for _, sc := range o.Set.schemes {
 		if o.Signers[sc.Name] == nil {
 			return nil, fmt.Errorf("verifiers: no signing key for %s", sc.Name)
@@ -82,7 +88,7 @@ func NewNode(o NodeOptions) (*Node, error) {
 		if err != nil {
 			return nil, fmt.Errorf("verifiers: %s: %w", sc.Name, err)
 		}
-		n.verifiers[sc.Name] = v
+		n.verifiers[sc.Name] = newRenewed(v, o.Deps.Endorsements)
 	}
 	return n, nil
 }
@@ -106,10 +112,11 @@ func (n *Node) KID(scheme string) string {
 // *Refusal and never a verdict: a malformed request, a media type that is not
 // the scheme's, evidence beyond its limit, or a scheme that broke.
 func (n *Node) Appraise(ctx context.Context, r Request) ([]byte, verdict.Tier, error) {
-	sc, v, err := n.admit(r)
+	sc, err := n.admit(r)
 	if err != nil {
 		return nil, verdict.TierNone, err
 	}
+	v := n.prepare(ctx, sc, r)
 	now := n.o.Clock()
 	at := now
 	if !r.Time.IsZero() {
@@ -161,27 +168,27 @@ func (n *Node) snapshot(now time.Time) (x *corim.Index, revision string, err err
 }
 
 // admit checks what must hold before a scheme sees the bytes.
-func (n *Node) admit(r Request) (Scheme, Verifier, error) {
+func (n *Node) admit(r Request) (Scheme, error) {
 	sc, ok := n.o.Set.Lookup(r.Scheme)
 	if !ok {
-		return sc, nil, &Refusal{Code: 415, Text: "scheme not served"}
+		return sc, &Refusal{Code: 415, Text: "scheme not served"}
 	}
 	if err := r.check(); err != nil {
-		return sc, nil, &Refusal{Code: 400, Text: "malformed request", err: err}
+		return sc, &Refusal{Code: 400, Text: "malformed request", err: err}
 	}
 	if len(r.Evidence) > sc.MaxEvidence {
-		return sc, nil, &Refusal{Code: 413, Text: "evidence too large"}
+		return sc, &Refusal{Code: 413, Text: "evidence too large"}
 	}
 	routed, mt, err := n.o.Set.Route(r.MediaType, r.Evidence)
 	switch {
 	case errors.Is(err, ErrMalformed):
-		return sc, nil, &Refusal{Code: 400, Text: "malformed evidence", err: err}
+		return sc, &Refusal{Code: 400, Text: "malformed evidence", err: err}
 	case err != nil || routed.Name != sc.Name || mt.String() != r.MediaType.String():
-		return sc, nil, &Refusal{Code: 415, Text: "media type not accepted", err: err}
+		return sc, &Refusal{Code: 415, Text: "media type not accepted", err: err}
 	case !r.Time.IsZero() && !n.o.AllowTimeOverride:
-		return sc, nil, &Refusal{Code: 403, Text: "verification time is not the caller's to choose"}
+		return sc, &Refusal{Code: 403, Text: "verification time is not the caller's to choose"}
 	}
-	return sc, n.verifiers[sc.Name], nil
+	return sc, nil
 }
 
 // run is the recover boundary: a scheme that panics gives no verdict, and the

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assize/assize/endorsements"
+	"github.com/assize/assize/endorsements/check"
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/internal/limits"
+	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verifiers/all"
+)
+
+func newEndorsements(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "endorsements",
+		Short: "Collateral of CPU vendors: fetch, list and verify it",
+		Long: `Endorsements looks after folders of collateral: what appraise and verifier read with
+--endorsements, and what they fetch with --online.`,
+		Example: `  assize endorsements fetch machine.cmw -o collateral
+  assize endorsements list collateral
+  assize endorsements verify collateral --at 2025-07-01T00:00:00Z`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return &exitError{code: exitUsage}
+		},
+	}
+	cmd.AddCommand(newEndorsementsFetch(g), newEndorsementsList(g), newEndorsementsVerify(g))
+	return cmd
+}
+
+// fetchFlags name collateral without evidence.
+type fetchFlags struct {
+	dir, mediaType, trust   string
+	fmspc, ca, tee          string
+	product, chipID, tcbHex string
+	timeout                 time.Duration
+}
+
+func newEndorsementsFetch(g *globals) *cobra.Command {
+	f := &fetchFlags{}
+	cmd := &cobra.Command{
+		Use:   "fetch [EVIDENCE…]",
+		Short: "Fetch the collateral for evidence, a platform or a chip",
+		Long: `Fetch asks the services of endorsements_online (Intel's and AMD's own, unless it is
+configured) for the collateral that the components of the evidence need, or for what
+the flags name. Evidence is not appraised. What is there already, and holds, is not
+fetched again. The exit status is 1 if something could not be had.`,
+		Example: `  assize endorsements fetch machine.cmw -o collateral
+  assize endorsements fetch --fmspc 50806f000000 --ca platform -o collateral
+  assize endorsements fetch --product Milan -o collateral
+  assize endorsements fetch --product Genoa --chip-id 8f3c… --tcb 541800000000000a -o collateral`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notEmpty(cmd, "output-dir", "media-type", "trust", "fmspc", "ca", "tee", "product", "chip-id", "tcb"); err != nil {
+				return err
+			}
+			return runFetch(cmd, g, f, args)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.dir, "output-dir", "o", "", "folder for the documents (default: the cache of --online)")
+	fl.StringVar(&f.mediaType, "media-type", "", "media type of the evidence (default: by content)")
+	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for collateral of simulated machines")
+	fl.StringVar(&f.fmspc, "fmspc", "", "FMSPC of an Intel platform, 12 hexadecimal digits")
+	fl.StringVar(&f.ca, "ca", "platform", "PCK CA of the platform: platform or processor")
+	fl.StringVar(&f.tee, "tee", "tdx", "tdx or sgx")
+	fl.StringVar(&f.product, "product", "", "AMD product line: Milan, Genoa or Turin; alone, its revocation list")
+	fl.StringVar(&f.chipID, "chip-id", "", "chip id, 128 hexadecimal digits, on Turin 16")
+	fl.StringVar(&f.tcbHex, "tcb", "", "reported TCB, 16 hexadecimal digits, the microcode first")
+	fl.DurationVar(&f.timeout, "timeout", time.Minute, "longest time for all of it")
+	return cmd
+}
+
+// needs are those of the flags and of the evidence.
+func (f *fetchFlags) needs(cmd *cobra.Command, files []string) ([]endorsements.Need, error) {
+	var out []endorsements.Need
+	if f.fmspc != "" {
+		kinds := map[string]endorsements.NeedKind{"tdx": endorsements.NeedIntelTDX, "sgx": endorsements.NeedIntelSGX}
+		if kinds[f.tee] == "" {
+			return nil, usage("--tee is %q, want tdx or sgx", f.tee)
+		}
+		out = append(out, endorsements.Need{Kind: kinds[f.tee], FMSPC: f.fmspc, CA: f.ca})
+	}
+	if (f.chipID == "") != (f.tcbHex == "") || f.chipID != "" && f.product == "" {
+		return nil, usage("a certificate wants --product, --chip-id and --tcb")
+	}
+	if f.chipID != "" {
+		tcb, err := strconv.ParseUint(f.tcbHex, 16, 64)
+		if err != nil || len(f.tcbHex) != 16 {
+			return nil, usage("--tcb is %q, want 16 hexadecimal digits", f.tcbHex)
+		}
+		out = append(out, endorsements.Need{Kind: endorsements.NeedAMDVCEK, Product: f.product, ChipID: f.chipID, TCB: tcb})
+	}
+	if f.product != "" {
+		out = append(out, endorsements.Need{Kind: endorsements.NeedAMDCRL, Product: f.product})
+	}
+	for _, n := range out {
+		if _, err := n.Items(); err != nil {
+			return nil, usage("%w", err)
+		}
+	}
+	for _, file := range files {
+		raw, err := readInput(cmd, file, int64(limits.Default().Composite))
+		if err != nil {
+			return nil, err
+		}
+		needs, err := needsOf(raw, f.mediaType)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		out = append(out, needs...)
+	}
+	return out, nil
+}
+
+// needsOf asks the scheme of every component of a composite.
+func needsOf(raw []byte, mediaType string) ([]endorsements.Need, error) {
+	tree, err := evidence.Parse(raw, evidence.Options{MediaType: mediaType, UnverifiedSignaturesUnsafe: true})
+	if err != nil {
+		return nil, err
+	}
+	schemes, err := all.Set()
+	if err != nil {
+		return nil, err
+	}
+	var out []endorsements.Need
+	for _, leaf := range tree.Leaves() {
+		parts, _, err := schemes.Parts(leaf.MediaType(), leaf.Value())
+		if err != nil {
+			continue // nobody appraises it
+		}
+		for _, p := range parts {
+			if p.Err != nil || p.Scheme.Needs == nil {
+				continue
+			}
+			for _, n := range p.Scheme.Needs(p.MediaType, p.Evidence) {
+				if !slices.Contains(out, n) {
+					out = append(out, n)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+func runFetch(cmd *cobra.Command, g *globals, f *fetchFlags, files []string) error {
+	if len(files) == 0 && f.fmspc == "" && f.product == "" {
+		return usage("fetch wants EVIDENCE, --fmspc or --product, see %s --help", cmd.CommandPath())
+	}
+	c, err := g.load()
+	if err != nil {
+		return err
+	}
+	log, err := g.logger(cmd, slog.LevelWarn)
+	if err != nil {
+		return err
+	}
+	needs, err := f.needs(cmd, files)
+	if err != nil {
+		return err
+	}
+	if len(needs) == 0 {
+		return errors.New("no component of the evidence needs collateral that could be fetched")
+	}
+	roots, err := extraRoots(f.trust)
+	if err != nil {
+		return err
+	}
+	if f.dir == "" {
+		f.dir = cacheFolder(c)
+	}
+	c.Online.Timeout = min(max(f.timeout, time.Second), 10*time.Minute)
+	src, stop, err := openSource(c, f.dir, nil, roots, log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+	defer cancel()
+	var errs []error
+	for _, n := range needs { // one after the other: a source takes eight at once
+		_, err := src.Ensure(ctx, []endorsements.Need{n})
+		errs = append(errs, err)
+	}
+	checked, err := listBundle(src.Bundle(), nil, time.Now())
+	if err := errors.Join(err, stop()); err != nil {
+		return err
+	}
+	printEndorsements(cmd.OutOrStdout(), checked)
+	return errors.Join(errs...)
+}
+
+// extraRoots reads the file of --trust, "" for none.
+func extraRoots(file string) (map[string][]*x509.Certificate, error) {
+	if file == "" {
+		return nil, nil
+	}
+	raw, err := readFile(file, trust.MaxRoots)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := trust.ParseRoots(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return roots.Schemes, nil
+}
+
+func newEndorsementsList(g *globals) *cobra.Command {
+	return endorsementsCommand(g, &cobra.Command{
+		Use:   "list DIR",
+		Short: "List what a folder of collateral holds, and until when",
+		Long: `List prints every document of Intel and AMD in the folder: what it is, from when to
+when it holds, and the file. Signatures are not looked at, see verify. Files that are
+not understood are warnings.`,
+		Example: "  assize endorsements list collateral",
+	}, false)
+}
+
+func newEndorsementsVerify(g *globals) *cobra.Command {
+	return endorsementsCommand(g, &cobra.Command{
+		Use:   "verify DIR",
+		Short: "Check signatures and validity of the collateral in a folder",
+		Long: `Verify prints what list does, and whether the signature of every document holds up to
+a root of its vendor. The exit status is 1 if one does not, or if one is outside its
+time. Schemes check more than that when they appraise: revoked signers, contents, and
+whether the document is for the platform.`,
+		Example: "  assize endorsements verify collateral --at 2025-07-01T00:00:00Z",
+	}, true)
+}
+
+func endorsementsCommand(g *globals, cmd *cobra.Command, verify bool) *cobra.Command {
+	var at, output, roots string
+	cmd.Args = exactly(1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := notEmpty(cmd, "at", "trust", "output"); err != nil {
+			return err
+		}
+		if output != "text" && output != "json" {
+			return usage("-o %q: want text or json", output)
+		}
+		now := time.Now()
+		if at != "" {
+			var err error
+			if now, err = time.Parse(time.RFC3339, at); err != nil {
+				return usage("--at: %w", err)
+			}
+		}
+		var checker *check.Checker
+		if verify {
+			extra, err := extraRoots(roots)
+			if err != nil {
+				return err
+			}
+			if checker, err = check.New(slices.Concat(extra["intel-tdx"], extra["intel-sgx"], extra["amd-snp"])...); err != nil {
+				return err
+			}
+		}
+		log, err := g.logger(cmd, slog.LevelWarn)
+		if err != nil {
+			return err
+		}
+		bundle, warnings, err := endorsements.LoadDir(args[0])
+		if err != nil {
+			return err
+		}
+		(&stack{log: log}).warnUnused(warnings)
+		lines, err := listBundle(bundle, checker, now)
+		if output == "json" {
+			return errors.Join(printJSON(cmd.OutOrStdout(), lines), err)
+		}
+		printEndorsements(cmd.OutOrStdout(), lines)
+		return err
+	}
+	cmd.Flags().StringVar(&at, "at", "", "time to judge validity at (RFC 3339; default: now)")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	if verify {
+		cmd.Flags().StringVar(&roots, "trust", "", "file of extra roots, for collateral of simulated machines")
+	}
+	return cmd
+}
+
+// endorsementLine is one document as JSON.
+type endorsementLine struct {
+	Document string    `json:"document"`
+	From     time.Time `json:"from"`
+	Until    time.Time `json:"until"`
+	// State is valid, ended or not-yet.
+	State string `json:"state"`
+	// Root is the root below which the signature holds, or Fault says why it does
+	// not; neither if nobody looked.
+	Root  string `json:"root,omitempty"`
+	Fault string `json:"fault,omitempty"`
+	File  string `json:"file"`
+	days  int
+}
+
+// listBundle describes the documents of a bundle; with a checker it is an error if
+// one of them is of no use at the time.
+func listBundle(b *endorsements.Bundle, c *check.Checker, at time.Time) ([]endorsementLine, error) {
+	var results []check.Result
+	if c != nil {
+		results = c.All(b)
+	} else {
+		for st := range b.Statements() {
+			results = append(results, check.Result{Statement: st})
+		}
+	}
+	out := []endorsementLine{}
+	bad := 0
+	for _, r := range results {
+		l := endorsementLine{
+			Document: r.Item.String(), From: r.From.UTC(), Until: r.Until.UTC(), State: "valid", Root: r.Root, File: r.Name,
+			days: int(math.Floor(r.Until.Sub(at).Hours() / 24)),
+		}
+		switch {
+		case at.Before(r.From):
+			l.State = "not-yet"
+		case at.After(r.Until):
+			l.State = "ended"
+		}
+		if r.Err != nil {
+			l.Fault = r.Err.Error()
+		}
+		if r.Err != nil || l.State != "valid" {
+			bad++
+		}
+		out = append(out, l)
+	}
+	if c != nil && bad > 0 {
+		return out, fmt.Errorf("%d of %d documents are of no use at %s", bad, len(out), at.UTC().Format(time.RFC3339))
+	}
+	return out, nil
+}
+
+func printEndorsements(w io.Writer, lines []endorsementLine) {
+	for _, l := range lines {
+		fmt.Fprintf(w, "%s\n   %s to %s, %s", plain(l.Document), l.From.Format(time.DateOnly), l.Until.Format(time.DateOnly), l.State)
+		if l.State == "valid" {
+			fmt.Fprintf(w, ", %d days left", l.days)
+		}
+		if l.Root != "" {
+			fmt.Fprintf(w, ", signed below %s", plain(l.Root))
+		}
+		fmt.Fprintf(w, "\n   %s\n", plain(l.File))
+		if l.Fault != "" {
+			fmt.Fprintf(w, "   %s\n", plain(l.Fault))
+		}
+	}
+	fmt.Fprintf(w, "%d documents\n", len(lines))
+}
