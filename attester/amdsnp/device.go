@@ -28,8 +28,20 @@ type Options struct {
 
 	// Product is the line of the chip.
 	Product Product
-	// Version is that of the report: 3 or 5; 0 is 3, on Turin 5.
+	// Version is that of the report: 2 to 5; 0 is 3, on Turin 5. Version 2 has no
+	// CPUID, and mitigation vectors are in version 5 only.
 	Version uint32
+	// Provider makes a VLEK sign, a key of this cloud provider which all of its
+	// chips share, for example "CN=cc-test.example.com"; "" is a VCEK. As with
+	// recorded reports, CHIP_ID is zero then.
+	Provider string
+	// MaskChip hides CHIP_ID, as a host may.
+	MaskChip bool
+	// Provisional runs firmware that is newer than the committed one.
+	Provisional bool
+	// Edit may change the report below the signature, 672 bytes, before it is
+	// signed; REPORT_DATA is set later. It may be called by several goroutines.
+	Edit func(report []byte)
 	// Image names what the guest was launched from. Guests of one image have
 	// one MEASUREMENT, whatever chip they run on.
 	Image string
@@ -74,8 +86,8 @@ func (o *Options) check() error {
 		return errors.New("amdsnp: options without a time")
 	case o.Product >= products:
 		return fmt.Errorf("amdsnp: unknown product line %d", o.Product)
-	case o.version() != 3 && o.version() != 5:
-		return fmt.Errorf("amdsnp: report version %d, not 3 or 5", o.Version)
+	case o.version() < 2 || o.version() > 5:
+		return fmt.Errorf("amdsnp: report version %d, not 2 to 5", o.Version)
 	case len(o.HostData) != 0 && len(o.HostData) != sizeHostData:
 		return fmt.Errorf("amdsnp: host data has %d bytes, not %d", len(o.HostData), sizeHostData)
 	case o.VMPL > 3:
@@ -88,13 +100,17 @@ func (o *Options) check() error {
 type Device struct {
 	product     Product
 	chain       *chain
-	vcek        *x509.Certificate
+	issuer      *pki.Authority
+	vek         *x509.Certificate
+	vlek        bool
 	signer      *ecdsa.PrivateKey
 	crl         []byte
 	table       []byte
 	measurement [sha512.Size384]byte
 	hostData    []byte
 	chip        []byte
+	// reported is CHIP_ID as it stands in reports.
+	reported []byte
 	// template is the report below the signature, without REPORT_DATA.
 	template []byte
 }
@@ -113,8 +129,18 @@ func New(o Options) (*Device, error) {
 		return nil, fmt.Errorf("amdsnp: the vendor's certificates are not valid at %s", now.Format(time.RFC3339))
 	}
 	d := &Device{
-		product: o.Product, chain: c, hostData: slices.Clone(o.HostData), chip: chipID(&o),
+		product: o.Product, chain: c, issuer: c.ask, vlek: o.Provider != "", hostData: slices.Clone(o.HostData), chip: chipID(&o),
 		measurement: sha512.Sum384([]byte("assize simulated SNP guest\x00" + o.Image)),
+	}
+	if d.vlek {
+		if d.issuer, err = c.asvk(); err != nil {
+			return nil, err
+		}
+	}
+	if d.vlek || o.MaskChip {
+		d.reported = make([]byte, sizeChipID)
+	} else {
+		d.reported = d.chip
 	}
 	tcb := lines[o.Product].current
 	if o.OutdatedTCB {
@@ -123,11 +149,11 @@ func New(o Options) (*Device, error) {
 	if err := d.endorse(&o, tcb, now); err != nil {
 		return nil, err
 	}
-	if d.crl, err = o.Vendor.crl(c, now, o.Revoked); err != nil {
+	if d.crl, err = o.Vendor.crl(c, d.issuer, now, o.Revoked); err != nil {
 		return nil, err
 	}
 	d.table = d.certificateTable(o.PEM)
-	d.template = d.body(&o, tcb, d.chip)
+	d.template = d.body(&o, tcb, d.reported)
 	return d, nil
 }
 
@@ -143,16 +169,24 @@ func chipID(o *Options) []byte {
 // endorse derives the endorsement key, which belongs to chip and TCB, and its
 // certificate.
 func (d *Device) endorse(o *Options, tcb TCB, now time.Time) error {
-	seed := o.Device.Sub("vcek", lines[o.Product].name, fmt.Sprintf("%016x", tcb.Uint64(o.Product)))
+	owner, life := o.Device, 7
+	if d.vlek {
+		owner, life = o.Vendor.seed.Sub("amd-snp", "vlek", o.Provider), 1
+	}
+	seed := owner.Sub("vcek", lines[o.Product].name, fmt.Sprintf("%016x", tcb.Uint64(o.Product)))
 	key, err := seed.ECDSA(elliptic.P384())
 	if err != nil {
 		return fmt.Errorf("amdsnp: endorsement key: %w", err)
 	}
 	from := now.AddDate(-1, 0, 0)
-	if o.Expired {
-		from = now.AddDate(-7, 0, -1)
+	if d.vlek {
+		from = now.AddDate(0, -6, 0)
 	}
-	if d.vcek, err = d.chain.endorse(key, o.Product, tcb, d.chip, from); err != nil {
+	if o.Expired {
+		from = now.AddDate(-life, 0, -1)
+	}
+	id := keyIdentity{product: o.Product, tcb: tcb, chip: d.chip, provider: o.Provider}
+	if d.vek, err = endorse(d.issuer, key, id, from, from.AddDate(life, 0, 0)); err != nil {
 		return err
 	}
 	d.signer = key
@@ -167,23 +201,27 @@ func (d *Device) endorse(o *Options, tcb TCB, now time.Time) error {
 // Root is the certificate of the root key (ARK), which a trust file lists.
 func (d *Device) Root() *x509.Certificate { return d.chain.ark.Cert }
 
-// EndorsementKey is the certificate of the key that signs reports (VCEK).
-func (d *Device) EndorsementKey() *x509.Certificate { return d.vcek }
+// EndorsementKey is the certificate of the key that signs reports (VCEK or VLEK).
+func (d *Device) EndorsementKey() *x509.Certificate { return d.vek }
 
-// Issuer is the certificate of the key that issued the endorsement key (ASK).
-func (d *Device) Issuer() *x509.Certificate { return d.chain.ask.Cert }
+// Issuer is the certificate of the key that issued the endorsement key (ASK, of a
+// VLEK ASVK).
+func (d *Device) Issuer() *x509.Certificate { return d.issuer.Cert }
 
-// ChipID is CHIP_ID, 64 bytes: the identity of the chip.
+// ChipID is the identity of the chip, 64 bytes: CHIP_ID, unless that is hidden.
 func (d *Device) ChipID() []byte { return slices.Clone(d.chip) }
 
 // Endorsements are the files that the KDS serves for the device: the chain
 // (PEM, ASK before ARK), the endorsement key certificate (DER) and the
 // revocation list of the product line (DER).
 func (d *Device) Endorsements() (map[string][]byte, error) {
-	prefix := "amd-snp-" + strings.ToLower(d.product.String())
+	prefix, key := "amd-snp-"+strings.ToLower(d.product.String()), "-vcek.der"
+	if d.vlek {
+		key = "-vlek.der"
+	}
 	return map[string][]byte{
-		prefix + "-cert-chain.pem": pki.PEM(d.chain.ask.Cert, d.chain.ark.Cert),
-		prefix + "-vcek.der":       slices.Clone(d.vcek.Raw),
+		prefix + "-cert-chain.pem": pki.PEM(d.issuer.Cert, d.chain.ark.Cert),
+		prefix + key:               slices.Clone(d.vek.Raw),
 		prefix + "-crl.der":        slices.Clone(d.crl),
 	}, nil
 }

@@ -143,10 +143,10 @@ func TestTurinVerifies(t *testing.T) {
 	if line := kds.ProductLineFromFms(report.Cpuid1EaxFms); line != "Turin" {
 		t.Errorf("CPUID says %s", line)
 	}
-	if _, err := d.vcek.Verify(chainOptions(d)); err != nil {
+	if _, err := d.vek.Verify(chainOptions(d)); err != nil {
 		t.Error(err)
 	}
-	if err := verify.SnpReportSignature(raw[:ReportSize], d.vcek); err != nil {
+	if err := verify.SnpReportSignature(raw[:ReportSize], d.vek); err != nil {
 		t.Error(err)
 	}
 	if !bytes.Equal(d.chip[8:], make([]byte, 56)) || bytes.Equal(d.chip[:8], make([]byte, 8)) {
@@ -164,9 +164,9 @@ func TestTurinFaults(t *testing.T) {
 		{func(o *Options) { o.OutdatedTCB, o.Debug, o.Measurement = true, true, true }, "", ""},
 	} {
 		d := device(t, func(o *Options) { o.Product = Turin; c.change(o) })
-		_, err := d.vcek.Verify(chainOptions(d))
+		_, err := d.vek.Verify(chainOptions(d))
 		expect(t, "chain", err, c.chain)
-		expect(t, "report", verify.SnpReportSignature(evidenceOf(t, d)[:ReportSize], d.vcek), c.report)
+		expect(t, "report", verify.SnpReportSignature(evidenceOf(t, d)[:ReportSize], d.vek), c.report)
 	}
 }
 
@@ -264,7 +264,7 @@ func TestSameOptionsSameBytes(t *testing.T) {
 		t.Error("revocation lists differ")
 	}
 	other := device(t, func(o *Options) { o.Device = pki.NewSeed("other") })
-	if bytes.Equal(one.ChipID(), other.ChipID()) || one.vcek.Equal(other.vcek) {
+	if bytes.Equal(one.ChipID(), other.ChipID()) || one.vek.Equal(other.vek) {
 		t.Error("two devices are one")
 	}
 	if !one.Root().Equal(other.Root()) || !bytes.Equal(one.Measurements()[0].Digest, other.Measurements()[0].Digest) {
@@ -301,7 +301,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"without a vendor", func(o *Options) { o.Vendor = nil }},
 		{"without a time", func(o *Options) { o.Now = time.Time{} }},
 		{"unknown product", func(o *Options) { o.Product = products }},
-		{"version 4", func(o *Options) { o.Version = 4 }},
+		{"version 6", func(o *Options) { o.Version = 6 }},
+		{"version 1", func(o *Options) { o.Version = 1 }},
 		{"host data", func(o *Options) { o.HostData = []byte{1} }},
 		{"privilege level", func(o *Options) { o.VMPL = 4 }},
 		{"not valid at", func(o *Options) { o.Now = now.AddDate(30, 0, 0) }},

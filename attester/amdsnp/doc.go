@@ -15,6 +15,10 @@
 //	leaf, err := guest.Evidence(reportData) // application/vnd.assize.snp-report
 //	leaf, err = guest.TSMReport(reportData) // application/vnd.veraison.tsm-report+json
 //
+// The key that signs is that of the chip (VCEK) or, with Options.Provider, one
+// that all chips of a cloud provider share (VLEK). Whatever else a report may say
+// is changed by Options.Edit, before it is signed.
+//
 // Everything follows from the options: the same options and report data give
 // the same bytes. A fault changes the one thing that it names and is made
 // before the report is signed, so that only WrongSigner has a bad signature.

@@ -19,19 +19,24 @@ const MediaType = "application/vnd.assize.snp-report"
 var (
 	guidARK  = [16]byte{0xc0, 0xb4, 0x06, 0xa4, 0xa8, 0x03, 0x49, 0x52, 0x97, 0x43, 0x3f, 0xb6, 0x01, 0x4c, 0xd0, 0xae}
 	guidASK  = [16]byte{0x4a, 0xb7, 0xb3, 0x79, 0xbb, 0xac, 0x4f, 0xe4, 0xa0, 0x2f, 0x05, 0xae, 0xf3, 0x27, 0xc7, 0x82}
+	guidVLEK = [16]byte{0xa8, 0x07, 0x4b, 0xc2, 0xa2, 0x5a, 0x48, 0x3e, 0xaa, 0xe6, 0x39, 0xc0, 0x45, 0xa0, 0xb8, 0xa1}
 	guidVCEK = [16]byte{0x63, 0xda, 0x75, 0x8d, 0xe6, 0x64, 0x45, 0x64, 0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac, 0xcd}
 )
 
 // sizeEntry is one entry of the table: identifier, offset and length.
 const sizeEntry = 24
 
-// certificateTable is ARK, ASK and VCEK behind their entries and a zero entry.
+// certificateTable is ARK, ASK or ASVK, and VCEK or VLEK behind their entries and a zero entry.
 // Offsets count from the start of the table.
 func (d *Device) certificateTable(asPEM bool) []byte {
+	key := guidVCEK
+	if d.vlek {
+		key = guidVLEK
+	}
 	entries := []struct {
 		guid [16]byte
 		cert *x509.Certificate
-	}{{guidARK, d.chain.ark.Cert}, {guidASK, d.chain.ask.Cert}, {guidVCEK, d.vcek}}
+	}{{guidARK, d.chain.ark.Cert}, {guidASK, d.issuer.Cert}, {key, d.vek}}
 	head := make([]byte, (len(entries)+1)*sizeEntry)
 	var blobs []byte
 	for i, e := range entries {

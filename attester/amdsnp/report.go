@@ -26,6 +26,7 @@ const (
 	offAlgorithm    = 0x34
 	offCurrentTCB   = 0x38
 	offPlatform     = 0x40
+	offSigner       = 0x48
 	offReportData   = 0x50
 	offMeasurement  = 0x90
 	offHostData     = 0xc0
@@ -53,6 +54,8 @@ const (
 	policyDebug  = 1 << 19
 	// platformHonest is SMT and ECC on, alias check complete.
 	platformHonest = 1<<5 | 1<<2 | 1<<0
+	// signerVLEK is SIGNING_KEY 1.
+	signerVLEK = 1 << 2
 	// algECDSA is ECDSA P-384 with SHA-384.
 	algECDSA = 1
 	// mitigations are those of firmware that writes version 5.
@@ -86,14 +89,25 @@ func (d *Device) body(o *Options, tcb TCB, chip []byte) []byte {
 	for _, at := range []int{offCurrentTCB, offReportedTCB, offCommittedTCB, offLaunchTCB} {
 		le.PutUint64(b[at:], tcb.Uint64(o.Product))
 	}
-	l := &lines[o.Product]
-	copy(b[offCPUID:], []byte{l.family, l.model, l.stepping})
+	if d.vlek {
+		le.PutUint32(b[offSigner:], signerVLEK)
+	}
+	if l := &lines[o.Product]; o.version() >= 3 {
+		copy(b[offCPUID:], []byte{l.family, l.model, l.stepping})
+	}
 	copy(b[offChipID:], chip)
 	copy(b[offCurrent:], firmware[:])
 	copy(b[offCommitted:], firmware[:])
 	if o.version() >= 5 {
 		le.PutUint64(b[offLaunchMit:], mitigations)
 		le.PutUint64(b[offCurrentMit:], mitigations)
+	}
+	if o.Provisional {
+		b[offCurrentTCB+7]++ // microcode
+		b[offCurrent]++
+	}
+	if o.Edit != nil {
+		o.Edit(b)
 	}
 	return b
 }

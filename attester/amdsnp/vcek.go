@@ -57,9 +57,23 @@ func hardwareID(p Product, chip []byte) []byte {
 	return chip
 }
 
+// keyIdentity is what an endorsement key certificate says: whose key it is.
+type keyIdentity struct {
+	product Product
+	tcb     TCB
+	// chip is of a VCEK, provider of a VLEK and "" of a VCEK.
+	chip     []byte
+	provider string
+}
+
 // kdsExtensions lists the extensions in the order in which the KDS writes them.
-func kdsExtensions(p Product, t TCB, chip []byte) ([]pkix.Extension, error) {
-	name, err := asn1.MarshalWithParams(lines[p].certName, "ia5")
+func kdsExtensions(id keyIdentity) ([]pkix.Extension, error) {
+	p, t := id.product, id.tcb
+	certName := lines[p].certName
+	if id.provider != "" {
+		certName = lines[p].name
+	}
+	name, err := asn1.MarshalWithParams(certName, "ia5")
 	if err != nil {
 		return nil, fmt.Errorf("amdsnp: product name: %w", err)
 	}
@@ -83,27 +97,38 @@ func kdsExtensions(p Product, t TCB, chip []byte) ([]pkix.Extension, error) {
 		}
 		out = append(out, pkix.Extension{Id: amdOID(3, l.arc), Value: der})
 	}
+	if id.provider != "" {
+		csp, err := asn1.MarshalWithParams(id.provider, "ia5")
+		if err != nil {
+			return nil, fmt.Errorf("amdsnp: provider: %w", err)
+		}
+		return append(out, pkix.Extension{Id: amdOID(5), Value: csp}), nil
+	}
 	// The KDS puts the raw identifier here, without an ASN.1 header.
-	return append(out, pkix.Extension{Id: amdOID(4), Value: hardwareID(p, chip)}), nil
+	return append(out, pkix.Extension{Id: amdOID(4), Value: hardwareID(p, id.chip)}), nil
 }
 
-// endorse issues the certificate of an endorsement key (VCEK) as the KDS does:
-// serial number 0, seven years, and no other extensions than AMD's own.
-func (c *chain) endorse(key *ecdsa.PrivateKey, p Product, t TCB, chip []byte, from time.Time) (*x509.Certificate, error) {
-	subject, err := distinguishedName("SEV-VCEK")
+// endorse issues the certificate of an endorsement key (VCEK, VLEK) as the KDS
+// does: serial number 0, and no other extensions than AMD's own.
+func endorse(by *pki.Authority, key *ecdsa.PrivateKey, id keyIdentity, from, to time.Time) (*x509.Certificate, error) {
+	name := "SEV-VCEK"
+	if id.provider != "" {
+		name = "SEV-VLEK"
+	}
+	subject, err := distinguishedName(name)
 	if err != nil {
 		return nil, err
 	}
-	extensions, err := kdsExtensions(p, t, chip)
+	extensions, err := kdsExtensions(id)
 	if err != nil {
 		return nil, err
 	}
 	// Without a key identifier of the issuer none is written.
-	issuer := *c.ask.Cert
+	issuer := *by.Cert
 	issuer.SubjectKeyId = nil
-	leaf, err := (&pki.Authority{Cert: &issuer, Key: c.ask.Key}).Issue(key, &x509.Certificate{
+	leaf, err := (&pki.Authority{Cert: &issuer, Key: by.Key}).Issue(key, &x509.Certificate{
 		SerialNumber: big.NewInt(0), RawSubject: subject, SignatureAlgorithm: x509.SHA384WithRSAPSS,
-		NotBefore: from, NotAfter: from.AddDate(7, 0, 0), ExtraExtensions: extensions,
+		NotBefore: from, NotAfter: to, ExtraExtensions: extensions,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("amdsnp: endorsement key certificate: %w", err)

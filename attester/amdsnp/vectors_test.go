@@ -90,7 +90,7 @@ func TestLayoutOfModuleData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareKey(t, real, device(t, func(o *Options) { o.Product = Milan }).vcek)
+	compareKey(t, real, device(t, func(o *Options) { o.Product = Milan }).vek)
 }
 
 func TestLayoutOfRecordedReports(t *testing.T) {
@@ -122,7 +122,7 @@ func TestLayoutOfRecordedReports(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sim := device(t, func(o *Options) { o.Product = c.product }).vcek
+			sim := device(t, func(o *Options) { o.Product = c.product }).vek
 			compareKey(t, key, sim)
 			if !bytes.Equal(algorithm(t, key), algorithm(t, sim)) {
 				t.Error("the signature algorithm is encoded otherwise")

@@ -80,8 +80,12 @@ type Vendor struct {
 	chains [products]func() (*chain, error)
 }
 
-// chain is the root key (ARK) and the signing key (ASK) of one product line.
-type chain struct{ ark, ask *pki.Authority }
+// chain is the root key (ARK) and the signing keys of one product line: ASK for
+// VCEKs and ASVK for VLEKs, which is derived when it is first needed.
+type chain struct {
+	ark, ask *pki.Authority
+	asvk     func() (*pki.Authority, error)
+}
 
 // NewVendor names the authorities that follow from seed; their certificates
 // are valid from three years before now to 22 years after. The keys of a
@@ -117,10 +121,6 @@ func (v *Vendor) derive(p Product) (*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("amdsnp: %w", err)
 	}
-	askKey, err := seed.Sub("ask").RSA(4096)
-	if err != nil {
-		return nil, fmt.Errorf("amdsnp: %w", err)
-	}
 	template, err := v.authority(p, "ARK-"+lines[p].name)
 	if err != nil {
 		return nil, err
@@ -131,16 +131,31 @@ func (v *Vendor) derive(p Product) (*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("amdsnp: root certificate: %w", err)
 	}
-	if template, err = v.authority(p, "SEV-"+lines[p].name); err != nil {
+	ask, err := v.signingKey(p, ark, "ask", "SEV-", 1)
+	if err != nil {
 		return nil, err
 	}
-	template.SerialNumber.Add(template.SerialNumber, big.NewInt(1))
+	asvk := sync.OnceValues(func() (*pki.Authority, error) { return v.signingKey(p, ark, "asvk", "SEV-VLEK-", 0x101) })
+	return &chain{ark, ask, asvk}, nil
+}
+
+// signingKey derives an ASK or ASVK; its serial number follows that of the ARK.
+func (v *Vendor) signingKey(p Product, ark *pki.Authority, name, common string, serial int64) (*pki.Authority, error) {
+	key, err := v.seed.Sub("amd-snp", lines[p].name, name).RSA(4096)
+	if err != nil {
+		return nil, fmt.Errorf("amdsnp: %w", err)
+	}
+	template, err := v.authority(p, common+lines[p].name)
+	if err != nil {
+		return nil, err
+	}
+	template.SerialNumber.Add(template.SerialNumber, big.NewInt(serial))
 	template.MaxPathLenZero = true
-	ask, err := ark.Issue(askKey, template)
+	out, err := ark.Issue(key, template)
 	if err != nil {
 		return nil, fmt.Errorf("amdsnp: signing key certificate: %w", err)
 	}
-	return &chain{ark, ask}, nil
+	return out, nil
 }
 
 // authority is what the certificates of ARK and ASK have in common.
@@ -160,14 +175,14 @@ func (v *Vendor) authority(p Product, cn string) (*x509.Certificate, error) {
 
 // crl makes the list of the product line: signed by the ARK, it names signing
 // keys (ASK) and never endorsement keys.
-func (v *Vendor) crl(c *chain, now time.Time, revoked bool) ([]byte, error) {
+func (v *Vendor) crl(c *chain, issuer *pki.Authority, now time.Time, revoked bool) ([]byte, error) {
 	list := &x509.RevocationList{
 		Number: big.NewInt(7), SignatureAlgorithm: x509.SHA384WithRSAPSS,
 		ThisUpdate: now.AddDate(0, 0, -1), NextUpdate: now.AddDate(0, 6, 0),
 	}
 	if revoked {
 		list.RevokedCertificateEntries = []x509.RevocationListEntry{
-			{SerialNumber: c.ask.Cert.SerialNumber, RevocationTime: now.AddDate(0, 0, -2)},
+			{SerialNumber: issuer.Cert.SerialNumber, RevocationTime: now.AddDate(0, 0, -2)},
 		}
 	}
 	key, ok := c.ark.Key.(*rsa.PrivateKey)
