@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"github.com/assize/assize/attester/internal/dcap"
 	"github.com/assize/assize/attester/pki"
 )
 
@@ -16,7 +17,7 @@ import (
 // safe for concurrent use.
 type Device struct {
 	root       *x509.Certificate
-	quotes     *template
+	quotes     *dcap.Quotes
 	log        []byte
 	collateral []byte
 	honest     *measurements
@@ -53,7 +54,7 @@ func New(o Options) (*Device, error) {
 	if o.OutdatedTCB {
 		level = outdatedTCB
 	}
-	a, err := newAuthorities(o.Vendor)
+	a, err := dcap.NewAuthorities(o.Vendor)
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +70,11 @@ func New(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{root: a.root.Cert, honest: m}
+	d := &Device{root: a.Root.Cert, honest: m}
 	if replayed.matches(m.rtmr) {
 		d.log = log
 	}
-	if d.quotes, err = newTemplate(&o, level, m, pck, pki.PEM(pck.Cert, a.platform.Cert, a.root.Cert)); err != nil {
+	if d.quotes, err = newQuotes(&o, level, m, pck, pki.PEM(pck.Cert, a.Platform.Cert, a.Root.Cert)); err != nil {
 		return nil, err
 	}
 	d.collateral, err = newCollateral(a, &o, pck)
@@ -113,7 +114,7 @@ func (d *Device) Evidence(reportData []byte) ([]byte, error) {
 	if len(reportData) != ReportDataSize {
 		return nil, fmt.Errorf("inteltdx: report data has %d bytes, expected %d", len(reportData), ReportDataSize)
 	}
-	return d.quotes.quote(reportData)
+	return d.quotes.Quote(reportData)
 }
 
 // Root is the certificate that a trust file lists; it is shared, not a copy.

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"unicode/utf16"
 
+	"github.com/assize/assize/attester/internal/dcap"
 	"github.com/assize/assize/attester/pki"
 )
 
@@ -163,8 +164,9 @@ func secureBoot(vendor pki.Seed) (variables []Event, authority Event, err error)
 	if err != nil {
 		return nil, Event{}, err
 	}
-	t := &x509.Certificate{SerialNumber: seed.Serial(), NotBefore: authorityFrom, NotAfter: authorityTo}
-	if t.RawSubject, err = subject("Assize Simulated Secure Boot Key"); err != nil {
+	from, to := dcap.Validity()
+	t := &x509.Certificate{SerialNumber: seed.Serial(), NotBefore: from, NotAfter: to}
+	if t.RawSubject, err = dcap.Subject("Assize Simulated Secure Boot Key"); err != nil {
 		return nil, Event{}, err
 	}
 	owner, err := pki.Root(key, t)

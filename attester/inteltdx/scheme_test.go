@@ -237,13 +237,13 @@ func TestWrapped(t *testing.T) {
 	for _, c := range []struct {
 		mt  string
 		raw []byte
-		log any
+		log bool
 	}{
-		{inteltdx.TypeQuote, raw, nil}, {inteltdx.TypeTSMReport, report, nil},
-		{inteltdx.TypeJSON, object, "present, not evaluated"}, {inteltdx.TypeJSON, bare, nil},
+		{inteltdx.TypeQuote, raw, false}, {inteltdx.TypeTSMReport, report, false},
+		{inteltdx.TypeJSON, object, true}, {inteltdx.TypeJSON, bare, false},
 	} {
 		a := appraise(t, deps(t, d), c.mt, c.raw, nonce, o.Now)
-		if a.Vector[verdict.Hardware] != verdict.ClaimApproved || a.Freshness != verdict.FreshnessFresh || a.Claims["event_log"] != c.log {
+		if a.Vector[verdict.Hardware] != verdict.ClaimApproved || a.Freshness != verdict.FreshnessFresh || (a.Claims["event_log"] != nil) != c.log {
 			t.Errorf("%s: %v %v %v", c.mt, a.Vector, a.Reasons, a.Claims["event_log"])
 		}
 	}

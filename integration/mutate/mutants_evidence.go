@@ -16,7 +16,7 @@ func evidenceMutants() []mutant {
 		never("MV-50", "a message has a largest size", parse, "len(raw) > p.lim.Composite"),
 		in("MV-50", "a message has a largest number of leaves", parse, "p.count > p.lim.Leaves {", "p.count < 0 {"),
 		never("MV-50", "a leaf has a largest size", parse, "size > p.lim.Leaf && !isCMW(mt)"),
-		in("MV-27", "the signature of a TDX quote need not verify", "verifiers/inteltdx/chain.go",
+		in("MV-27", "the signature of a TDX quote need not verify", "verifiers/internal/dcap/chain.go",
 			"return ecdsa.Verify(key,", "return true || ecdsa.Verify(key,"),
 		in("MV-27", "the signature of a GPU report need not verify", "verifiers/internal/nvidia/verify.go",
 			"return ecdsa.Verify(key,", "return true || ecdsa.Verify(key,"),

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-tdx-guest/abi"
 	pb "github.com/google/go-tdx-guest/proto/tdx"
+
+	"github.com/assize/assize/verifiers/internal/dcap"
 )
 
 // libraryBody is what both body types of the library have.
@@ -50,13 +52,13 @@ func (q *quote) crossCheck(raw []byte) (err error) {
 		body15 *pb.TDQuoteBodyV5
 		sd     *pb.Ecdsa256BitQuoteV4AuthData
 	)
-	typ := bodyType10
+	typ := dcap.BodyTD10
 	switch p := parsed.(type) {
 	case *pb.QuoteV4:
 		header, body, sd = p.GetHeader(), p.GetTdQuoteBody(), p.GetSignedData()
 	case *pb.QuoteV5:
 		d := p.GetTdQuoteBodyDescriptor()
-		typ, body15 = int(d.GetTdQuoteBodyType()), d.GetTdQuoteBodyV5()
+		typ, body15 = dcap.BodyType(d.GetTdQuoteBodyType()), d.GetTdQuoteBodyV5()
 		header, body, sd = p.GetHeader(), body15, p.GetSignedData()
 	default:
 		return errParsersDisagree
@@ -64,8 +66,8 @@ func (q *quote) crossCheck(raw []byte) (err error) {
 	switch {
 	case !q.sameHeader(header):
 		return fmt.Errorf("%w: header", errParsersDisagree)
-	case typ != q.bodyType || !q.sameBody(body) ||
-		!bytes.Equal(body15.GetTeeTcbSvn2(), q.teeTCBSVN2()) || !bytes.Equal(body15.GetMrServiceTd(), q.mrServiceTD()):
+	case typ != q.BodyType || !q.sameBody(body) ||
+		!bytes.Equal(body15.GetTeeTcbSvn2(), q.TEETCBSVN2()) || !bytes.Equal(body15.GetMrServiceTd(), q.MRServiceTD()):
 		return fmt.Errorf("%w: TD report body", errParsersDisagree)
 	case !q.sameQEReport(sd.GetCertificationData().GetQeReportCertificationData().GetQeReport()):
 		return fmt.Errorf("%w: QE report", errParsersDisagree)
@@ -77,60 +79,60 @@ func (q *quote) crossCheck(raw []byte) (err error) {
 
 func (q *quote) sameHeader(h *pb.Header) bool {
 	le := binary.LittleEndian
-	return h.GetVersion() == uint32(le.Uint16(q.header)) &&
-		h.GetAttestationKeyType() == uint32(le.Uint16(q.header[2:])) &&
-		h.GetTeeType() == le.Uint32(q.header[4:]) &&
+	return h.GetVersion() == uint32(le.Uint16(q.Header)) &&
+		h.GetAttestationKeyType() == uint32(le.Uint16(q.Header[2:])) &&
+		h.GetTeeType() == le.Uint32(q.Header[4:]) &&
 		// Intel calls these two QE SVN and PCE SVN, the library the reverse.
-		bytes.Equal(h.GetPceSvn(), q.header[8:10]) &&
-		bytes.Equal(h.GetQeSvn(), q.header[10:12]) &&
-		bytes.Equal(h.GetQeVendorId(), q.header[12:28]) &&
-		bytes.Equal(h.GetUserData(), q.header[28:48])
+		bytes.Equal(h.GetPceSvn(), q.Header[8:10]) &&
+		bytes.Equal(h.GetQeSvn(), q.Header[10:12]) &&
+		bytes.Equal(h.GetQeVendorId(), q.Header[12:28]) &&
+		bytes.Equal(h.GetUserData(), q.Header[28:48])
 }
 
 func (q *quote) sameBody(b libraryBody) bool {
 	rtmrs := b.GetRtmrs()
 	for i, r := range rtmrs {
-		if i >= 4 || !bytes.Equal(r, q.rtmr(i)) {
+		if i >= 4 || !bytes.Equal(r, q.RTMR(i)) {
 			return false
 		}
 	}
 	return len(rtmrs) == 4 &&
-		bytes.Equal(b.GetTeeTcbSvn(), q.teeTCBSVN()) &&
-		bytes.Equal(b.GetMrSeam(), q.mrSEAM()) &&
-		bytes.Equal(b.GetMrSignerSeam(), q.mrSignerSEAM()) &&
-		bytes.Equal(b.GetSeamAttributes(), q.seamAttributes()) &&
-		bytes.Equal(b.GetTdAttributes(), q.tdAttributes()) &&
-		bytes.Equal(b.GetXfam(), q.xfam()) &&
-		bytes.Equal(b.GetMrTd(), q.mrTD()) &&
-		bytes.Equal(b.GetMrConfigId(), q.mrConfigID()) &&
-		bytes.Equal(b.GetMrOwner(), q.mrOwner()) &&
-		bytes.Equal(b.GetMrOwnerConfig(), q.mrOwnerConfig()) &&
-		bytes.Equal(b.GetReportData(), q.reportData())
+		bytes.Equal(b.GetTeeTcbSvn(), q.TEETCBSVN()) &&
+		bytes.Equal(b.GetMrSeam(), q.MRSEAM()) &&
+		bytes.Equal(b.GetMrSignerSeam(), q.MRSignerSEAM()) &&
+		bytes.Equal(b.GetSeamAttributes(), q.SEAMAttributes()) &&
+		bytes.Equal(b.GetTdAttributes(), q.TDAttributes()) &&
+		bytes.Equal(b.GetXfam(), q.XFAM()) &&
+		bytes.Equal(b.GetMrTd(), q.MRTD()) &&
+		bytes.Equal(b.GetMrConfigId(), q.MRConfigID()) &&
+		bytes.Equal(b.GetMrOwner(), q.MROwner()) &&
+		bytes.Equal(b.GetMrOwnerConfig(), q.MROwnerConfig()) &&
+		bytes.Equal(b.GetReportData(), q.ReportData())
 }
 
 func (q *quote) sameQEReport(r *pb.EnclaveReport) bool {
-	return bytes.Equal(r.GetCpuSvn(), q.qeReport[0:16]) &&
-		r.GetMiscSelect() == binary.LittleEndian.Uint32(q.qeMiscSelect()) &&
-		bytes.Equal(r.GetReserved1(), q.qeReport[20:48]) &&
-		bytes.Equal(r.GetAttributes(), q.qeAttributes()) &&
-		bytes.Equal(r.GetMrEnclave(), q.qeMRENCLAVE()) &&
-		bytes.Equal(r.GetReserved2(), q.qeReport[96:128]) &&
-		bytes.Equal(r.GetMrSigner(), q.qeMRSIGNER()) &&
-		bytes.Equal(r.GetReserved3(), q.qeReport[160:256]) &&
-		r.GetIsvProdId() == uint32(q.qeProdID()) &&
-		r.GetIsvSvn() == uint32(q.qeSVN()) &&
-		bytes.Equal(r.GetReserved4(), q.qeReport[260:320]) &&
-		bytes.Equal(r.GetReportData(), q.qeReportData())
+	return bytes.Equal(r.GetCpuSvn(), q.QEReport[0:16]) &&
+		r.GetMiscSelect() == binary.LittleEndian.Uint32(q.QEReport.MiscSelect()) &&
+		bytes.Equal(r.GetReserved1(), q.QEReport[20:48]) &&
+		bytes.Equal(r.GetAttributes(), q.QEReport.Attributes()) &&
+		bytes.Equal(r.GetMrEnclave(), q.QEReport.MRENCLAVE()) &&
+		bytes.Equal(r.GetReserved2(), q.QEReport[96:128]) &&
+		bytes.Equal(r.GetMrSigner(), q.QEReport.MRSIGNER()) &&
+		bytes.Equal(r.GetReserved3(), q.QEReport[160:256]) &&
+		r.GetIsvProdId() == uint32(q.QEReport.ProdID()) &&
+		r.GetIsvSvn() == uint32(q.QEReport.SVN()) &&
+		bytes.Equal(r.GetReserved4(), q.QEReport[260:320]) &&
+		bytes.Equal(r.GetReportData(), q.QEReport.ReportData())
 }
 
 func (q *quote) sameSignatures(sd *pb.Ecdsa256BitQuoteV4AuthData) bool {
 	qe := sd.GetCertificationData().GetQeReportCertificationData()
 	chain := qe.GetPckCertificateChainData()
-	return bytes.Equal(sd.GetSignature(), q.signature) &&
-		bytes.Equal(sd.GetEcdsaAttestationKey(), q.attKey) &&
-		sd.GetCertificationData().GetCertificateDataType() == certTypeQE &&
-		bytes.Equal(qe.GetQeReportSignature(), q.qeSig) &&
-		bytes.Equal(qe.GetQeAuthData().GetData(), q.qeAuth) &&
-		chain.GetCertificateDataType() == certTypePCKPEM &&
-		bytes.Equal(chain.GetPckCertChain(), q.chain)
+	return bytes.Equal(sd.GetSignature(), q.Signature) &&
+		bytes.Equal(sd.GetEcdsaAttestationKey(), q.AttestationKey) &&
+		sd.GetCertificationData().GetCertificateDataType() == 6 &&
+		bytes.Equal(qe.GetQeReportSignature(), q.QESignature) &&
+		bytes.Equal(qe.GetQeAuthData().GetData(), q.QEAuth) &&
+		chain.GetCertificateDataType() == 5 &&
+		bytes.Equal(chain.GetPckCertChain(), q.Chain)
 }

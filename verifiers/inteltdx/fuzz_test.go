@@ -3,17 +3,17 @@
 package inteltdx
 
 import (
-	"bytes"
 	"context"
-	"encoding/pem"
-	"strings"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-tdx-guest/testing/testdata"
 
 	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/internal/strictjson"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/dcap"
 )
 
 // FuzzQuote looks for input that panics, that is affirming, or that gets more
@@ -23,12 +23,12 @@ func FuzzQuote(f *testing.F) {
 	f.Add(sampleV4())
 	f.Add(testdata.RawQuoteV5)
 	f.Add([]byte{0x81})
-	f.Add(newMachine(f).quote())
+	f.Add(newMachine(f).Quote())
 	v := newTest(f, verifiers.Deps{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if q, err := parseQuote(raw); err == nil {
-			size := len(q.signed) + 4 + q.padding
-			if size > len(raw) || len(q.body) != bodySize10 && len(q.body) != bodySize15 || len(q.chain) == 0 {
+			size := len(q.Signed) + 4 + q.Padding
+			if size > len(raw) || len(q.Body) != dcap.SizeTD10 && len(q.Body) != dcap.SizeTD15 || len(q.Chain) == 0 {
 				t.Fatalf("parsed something else: %+v", q)
 			}
 			q.crossCheckMustAgree(t, raw)
@@ -42,7 +42,7 @@ func FuzzQuote(f *testing.F) {
 }
 
 func (q *quote) crossCheckMustAgree(t *testing.T, raw []byte) {
-	if err := q.crossCheck(raw[:len(raw)-q.padding]); err != nil {
+	if err := q.crossCheck(raw[:len(raw)-q.Padding]); err != nil {
 		t.Fatalf("accepted although the library disagrees: %v", err)
 	}
 }
@@ -52,55 +52,21 @@ func (q *quote) crossCheckMustAgree(t *testing.T, raw []byte) {
 func FuzzJSON(f *testing.F) {
 	f.Add([]byte(`{"quote":"AAAA","cc_eventlog":"AAAA","runtime_data":{"a":1}}`))
 	f.Add([]byte(`{"quote":"AAAA","quote":"AAAA"}`))
+	f.Add([]byte(" {\"quote\" : \"A\\u0041AA\" , \"runtime_data\":\"a\\\"b\" ,\"\\u0061\":[1 , {}]} "))
+	f.Add([]byte(`{"quote":"AAAA",}`))
+	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c, err := openJSON(raw)
 		if err == nil && c.quote == nil {
 			t.Fatal("no quote and no error")
 		}
-	})
-}
-
-// FuzzSplitPEM looks for text that panics, or that is taken for certificates
-// although there is something else in it: what was decoded, encoded again, must
-// be the text without its white space.
-func FuzzSplitPEM(f *testing.F) {
-	m := newMachine(f)
-	f.Add(pemOf(m.ca.cert, m.root.cert))
-	f.Add([]byte(pemBegin + "\n!!!\n" + pemEnd + "\n"))
-	f.Add([]byte(pemBegin + "\nAAAA\n" + pemEnd + "\r\n\x00"))
-	bare := func(text []byte) string {
-		return strings.Join(strings.FieldsFunc(string(text), func(r rune) bool { return strings.ContainsRune(pemBlank, r) }), "")
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		ders, err := splitPEM(raw)
-		if err != nil {
-			return
+		members, serr := strictjson.Members(raw)
+		if err == nil && serr != nil {
+			t.Fatalf("accepted, although encoding/json says: %v", serr)
 		}
-		var again []byte
-		for _, d := range ders {
-			again = append(again, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: d})...)
+		parts, perr := split(raw)
+		if serr == nil && (perr != nil || !reflect.DeepEqual(parts, members)) {
+			t.Fatalf("split gives %q, %v, encoding/json %q", parts, perr, members)
 		}
-		if got, want := bare(bytes.TrimRight(raw, "\x00")), bare(again); got != want {
-			t.Fatalf("%q was taken for %q", got, want)
-		}
-	})
-}
-
-// FuzzMembers looks for signed JSON that panics, or that is accepted although a
-// member occurs twice.
-func FuzzMembers(f *testing.F) {
-	f.Add([]byte(`{"id":"TDX","tcbLevels":[{"tcb":{"pcesvn":1}}]}`))
-	f.Add([]byte(`{"id":"a","ID":"b"}`))
-	f.Add([]byte(`[[[[{"x":1,"x":2}]]]]`))
-	names := collateralNames()
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		var info tcbInfo
-		if names.decode(raw, &info) != nil {
-			return
-		}
-		if members, err := objectMembers(raw); err == nil && members["id"] == nil && info.ID != "" {
-			t.Fatalf("id %q was read from another member", info.ID)
-		}
-		_ = info.check()
 	})
 }

@@ -3,11 +3,14 @@
 package inteltdx
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/assize/assize/corim"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/appraisal"
+	"github.com/assize/assize/verifiers/internal/dcap"
 	"github.com/assize/assize/verifiers/internal/reference"
 )
 
@@ -34,15 +37,15 @@ type field struct {
 // is not here makes a triple that names it hold never, as TEE_TCB_SVN does:
 // whether a platform is up to date is for Intel's collateral to say.
 var fields = []field{
-	{name: "MRTD", claim: verdict.Executables, value: (*quote).mrTD, digest: true},
-	{name: "REPORTDATA", claim: verdict.Executables, value: (*quote).reportData},
-	{name: "MRSEAM", claim: verdict.Hardware, value: (*quote).mrSEAM, digest: true},
-	{name: "MRSIGNERSEAM", claim: verdict.Hardware, value: (*quote).mrSignerSEAM},
-	{name: "MRCONFIGID", claim: verdict.Configuration, value: (*quote).mrConfigID, chosen: true},
-	{name: "MROWNER", claim: verdict.Configuration, value: (*quote).mrOwner, chosen: true},
-	{name: "MROWNERCONFIG", claim: verdict.Configuration, value: (*quote).mrOwnerConfig, chosen: true},
-	{name: "TDATTRIBUTES", claim: verdict.Configuration, value: (*quote).tdAttributes},
-	{name: "XFAM", claim: verdict.Configuration, value: (*quote).xfam},
+	{name: "MRTD", claim: verdict.Executables, value: (*quote).MRTD, digest: true},
+	{name: "REPORTDATA", claim: verdict.Executables, value: (*quote).ReportData},
+	{name: "MRSEAM", claim: verdict.Hardware, value: (*quote).MRSEAM, digest: true},
+	{name: "MRSIGNERSEAM", claim: verdict.Hardware, value: (*quote).MRSignerSEAM},
+	{name: "MRCONFIGID", claim: verdict.Configuration, value: (*quote).MRConfigID, chosen: true},
+	{name: "MROWNER", claim: verdict.Configuration, value: (*quote).MROwner, chosen: true},
+	{name: "MROWNERCONFIG", claim: verdict.Configuration, value: (*quote).MROwnerConfig, chosen: true},
+	{name: "TDATTRIBUTES", claim: verdict.Configuration, value: (*quote).TDAttributes},
+	{name: "XFAM", claim: verdict.Configuration, value: (*quote).XFAM},
 }
 
 const (
@@ -68,33 +71,31 @@ func items(q *quote) []reference.Item {
 	}
 	bank := reference.Item{Name: registerName}
 	for i := range registerCount {
-		bank.Value.Registers = append(bank.Value.Registers, corim.Register{ID: corim.NumberKey(uint64(i)), Digests: sha384(q.rtmr(i))})
+		bank.Value.Registers = append(bank.Value.Registers, corim.Register{ID: corim.NumberKey(uint64(i)), Digests: sha384(q.RTMR(i))})
 	}
 	return append(out, bank)
 }
 
 // references compares the TD with reference values and sets executables; of
 // hardware and configuration it can take away what collateral and attributes gave.
-func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, q *quote, p *pckChain, spki []byte) {
-	env := environment()
-	a.Facts.Environments = reference.Names(env)
-	query := reference.Query{Index: in.References, Environment: env, Items: items(q), Time: in.Time, Unsigned: v.unsigned}
+func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, q *quote, p *dcap.PCK, spki []byte) {
+	a.Facts.Environments = slices.Clone(v.names)
+	query := reference.Query{Index: in.References, Environment: v.environment, Items: items(q), Time: in.Time, Unsigned: v.unsigned}
 	if in.References != nil {
 		query.Authority = append(query.Authority, corim.TaggedBytes(corim.TagPKIXKey, spki))
-		for _, c := range p.certs {
+		for _, c := range p.Certificates() {
 			query.Authority = append(query.Authority, corim.Certificate(c))
 		}
 	}
 	r := reference.Compare(query)
 	proofs := map[string]any{}
-	executables(a, q, r, proofs)
+	v.executables(a, q, r, proofs)
 	for _, c := range []struct {
-		claim    verdict.ClaimName
-		mismatch verdict.Claim
-		unproven verdict.Claim
+		claim              verdict.ClaimName
+		mismatch, unproven string
 	}{
-		{verdict.Hardware, verdict.ClaimUnknownDevice, verdict.ClaimUnsafe},
-		{verdict.Configuration, verdict.ClaimContraindicate, verdict.ClaimNoVisibility},
+		{verdict.Hardware, "module-mismatch", "module-mismatch"}, // without values there is nothing to prove
+		{verdict.Configuration, "configuration-mismatch", "configuration-unproven"},
 	} {
 		list := stated(r, q, c.claim)
 		if len(list) == 0 {
@@ -106,9 +107,9 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, q *quote
 		case reference.Matched:
 			proofs[c.claim.String()] = r.Proof(list...)
 		case reference.Mismatched:
-			lower(a, c.claim, c.mismatch)
+			v.lower(a, c.mismatch)
 		default:
-			lower(a, c.claim, c.unproven)
+			v.lower(a, c.unproven)
 		}
 	}
 	if c := r.Claim(proofs); c != nil {
@@ -116,14 +117,22 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, q *quote
 	}
 }
 
+// lower is for findings whose reasons say more than one sentence and were reported
+// already.
+func (v *verifier) lower(a *verdict.Appraisal, finding string) {
+	for name, c := range v.policy.Effect(finding) {
+		appraisal.Lower(a, name, c)
+	}
+}
+
 // executables: all registers that measure what the TD was started with have to
 // be proven, and the one for run time, unless nothing was ever measured into it.
 // What runs in a TD whose memory the host can write is known from no register.
-func executables(a *verdict.Appraisal, q *quote, r *reference.Report, proofs map[string]any) {
+func (v *verifier) executables(a *verdict.Appraisal, q *quote, r *reference.Report, proofs map[string]any) {
 	need := stated(r, q, verdict.Executables)
 	for i := range registerCount {
 		f := r.Find(registerName + corim.NumberKey(uint64(i)).String())
-		if i != runtimeRegister || f.State != reference.Unknown || !allZero(q.rtmr(i)) {
+		if i != runtimeRegister || f.State != reference.Unknown || !dcap.AllZero(q.RTMR(i)) {
 			need = append(need, f)
 		}
 	}
@@ -131,11 +140,11 @@ func executables(a *verdict.Appraisal, q *quote, r *reference.Report, proofs map
 	a.Reasons = append(a.Reasons, reasons...)
 	switch {
 	case state == reference.Mismatched:
-		lower(a, verdict.Executables, verdict.ClaimContraindicate)
+		v.lower(a, "executables-mismatch")
 	case state != reference.Matched, a.Vector[verdict.RuntimeOpaque].Tier() != verdict.TierAffirming:
-		lower(a, verdict.Executables, verdict.ClaimUnrecognized)
+		v.lower(a, "executables-unproven")
 	default:
-		lower(a, verdict.Executables, verdict.ClaimApproved)
+		v.lower(a, "executables-match")
 		proofs[verdict.Executables.String()] = r.Proof(need...)
 	}
 }
@@ -151,7 +160,7 @@ func stated(r *reference.Report, q *quote, claim verdict.ClaimName) []reference.
 			continue
 		}
 		found := r.Find(f.name)
-		needed := f.name == "MRTD" || f.chosen && !allZero(f.value(q)) || claim == verdict.Executables && found.State != reference.Unknown
+		needed := f.name == "MRTD" || f.chosen && !dcap.AllZero(f.value(q)) || claim == verdict.Executables && found.State != reference.Unknown
 		if needed || found.State == reference.Matched || found.State == reference.Mismatched {
 			out = append(out, found)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/dcap"
 )
 
 // entryOf is a reference value for everything in a report body.
@@ -57,12 +58,12 @@ func indexOf(tb testing.TB, now time.Time, entries ...refvalues.Entry) *corim.In
 }
 
 func (m *machine) judge(v *verifier, x *corim.Index, at time.Time) verdict.Appraisal {
-	m.tb.Helper()
-	a, err := v.Appraise(m.tb.Context(), verifiers.Input{
-		MediaType: evidence.MediaType{Base: typeQuote}, Evidence: m.quote(), Nonce: m.body[520:584], Time: at, References: x,
+	m.TB.Helper()
+	a, err := v.Appraise(m.TB.Context(), verifiers.Input{
+		MediaType: evidence.MediaType{Base: typeQuote}, Evidence: m.Quote(), Nonce: m.Body[520:584], Time: at, References: x,
 	})
 	if err != nil {
-		m.tb.Fatal(err)
+		m.TB.Fatal(err)
 	}
 	return a
 }
@@ -133,18 +134,18 @@ func TestReferences(t *testing.T) {
 		{name: "another class", change: func(e *entry) { e.Environment.ClassID = refvalues.ClassTPM }, executables: 33, hardware: 2, config: 2, reasons: []string{"no-reference-values MRTD"}},
 		{name: "no class id", change: func(e *entry) { e.Environment.ClassID = "" }, executables: 33, hardware: 2, config: 2, reasons: []string{"no-reference-values MRTD"}},
 		{name: "another release beside it", more: func(e entry) []entry {
-			other := entryOf(make([]byte, bodySize15))
+			other := entryOf(make([]byte, dcap.SizeTD15))
 			return []entry{other, e}
 		}, executables: 2, hardware: 2, config: 2},
-		{name: "half of two releases", after: func(b []byte) { clear(b[136:184]) }, more: func(e entry) []entry { return []entry{entryOf(make([]byte, bodySize15)), e} },
+		{name: "half of two releases", after: func(b []byte) { clear(b[136:184]) }, more: func(e entry) []entry { return []entry{entryOf(make([]byte, dcap.SizeTD15)), e} },
 			executables: 33, hardware: 2, config: 2, reasons: []string{"reference-values-partial MRTD"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t)
 			if c.body != nil {
-				c.body(m.body[:])
+				c.body(m.Body[:])
 			}
-			e := entryOf(m.body[:])
+			e := entryOf(m.Body[:])
 			if c.change != nil {
 				c.change(&e)
 			}
@@ -152,13 +153,13 @@ func TestReferences(t *testing.T) {
 			if c.more != nil {
 				entries = c.more(e)
 			}
-			x := indexOf(t, m.now, entries...)
+			x := indexOf(t, m.Now, entries...)
 			if c.after != nil {
-				c.after(m.body[:])
+				c.after(m.Body[:])
 			}
 			d := m.deps(nil)
-			d.Endorsements = bundle(t, m.collateral())
-			a := m.judge(newTest(t, d), x, m.now.Add(c.later))
+			d.Endorsements = bundle(t, m.Collateral())
+			a := m.judge(newTest(t, d), x, m.Now.Add(c.later))
 			if a.Vector[verdict.Executables] != c.executables || a.Vector[verdict.Hardware] != c.hardware || a.Vector[verdict.Configuration] != c.config {
 				t.Errorf("executables %d, hardware %d, configuration %d: %v",
 					a.Vector[verdict.Executables], a.Vector[verdict.Hardware], a.Vector[verdict.Configuration], a.Reasons)
@@ -182,8 +183,8 @@ func TestReferences(t *testing.T) {
 // An affirming result says by which documents, at which revision.
 func TestReferencesAreNamed(t *testing.T) {
 	m := newMachine(t)
-	x := indexOf(t, m.now, entryOf(m.body[:]))
-	a := m.judge(newTest(t, m.deps(nil)), x, m.now)
+	x := indexOf(t, m.Now, entryOf(m.Body[:]))
+	a := m.judge(newTest(t, m.deps(nil)), x, m.Now)
 	said, _ := a.Claims["reference_values"].(map[string]any)
 	documents, _ := said["documents"].(map[string]any)
 	proof, _ := documents["executables"].([]any)
@@ -203,12 +204,12 @@ func TestReferencesAreNamed(t *testing.T) {
 // there the result says so.
 func TestUnsignedReferences(t *testing.T) {
 	m := newMachine(t)
-	m.body[184] = 7 // MRCONFIGID
-	raw, err := refvalues.Unsigned(refvalues.Document{ID: "d", TagID: "t", Profile: refvalues.Profile, Entries: []refvalues.Entry{entryOf(m.body[:])}})
+	m.Body[184] = 7 // MRCONFIGID
+	raw, err := refvalues.Unsigned(refvalues.Document{ID: "d", TagID: "t", Profile: refvalues.Profile, Entries: []refvalues.Entry{entryOf(m.Body[:])}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := corim.Load(raw, corim.Options{Unsigned: true, Now: m.now})
+	doc, err := corim.Load(raw, corim.Options{Unsigned: true, Now: m.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func TestUnsignedReferences(t *testing.T) {
 	v := newTest(t, m.deps(nil))
 	for _, believed := range []bool{true, false} {
 		v.unsigned = believed
-		a := m.judge(v, x, m.now)
+		a := m.judge(v, x, m.Now)
 		if (a.Vector[verdict.Executables] == 2) != believed || !hasReason(a, verdict.ReasonUnsignedReference) {
 			t.Errorf("believed %t: %d %v", believed, a.Vector[verdict.Executables], a.Reasons)
 		}
@@ -236,8 +237,8 @@ func TestUnsignedReferences(t *testing.T) {
 // registers say.
 func TestDebugIsNeverKnownSoftware(t *testing.T) {
 	m := newMachine(t)
-	m.body[120] |= tdDebug
-	a := m.judge(newTest(t, m.deps(nil)), indexOf(t, m.now, entryOf(m.body[:])), m.now)
+	m.Body[120] |= tdDebug
+	a := m.judge(newTest(t, m.deps(nil)), indexOf(t, m.Now, entryOf(m.Body[:])), m.Now)
 	if a.Vector[verdict.Executables] != 33 || a.Status() != verdict.TierContraindicated {
 		t.Errorf("%v %v", a.Vector, a.Reasons)
 	}
@@ -246,11 +247,11 @@ func TestDebugIsNeverKnownSoftware(t *testing.T) {
 // No signature, no comparison: evidence that proves nothing is not made good.
 func TestReferencesNeedAQuote(t *testing.T) {
 	m := newMachine(t)
-	x := indexOf(t, m.now, entryOf(m.body[:]))
-	raw := m.quote()
+	x := indexOf(t, m.Now, entryOf(m.Body[:]))
+	raw := m.Quote()
 	raw[200] ^= 1
 	a, err := newTest(t, m.deps(nil)).Appraise(t.Context(), verifiers.Input{
-		MediaType: evidence.MediaType{Base: typeQuote}, Evidence: raw, Nonce: m.body[520:584], Time: m.now, References: x,
+		MediaType: evidence.MediaType{Base: typeQuote}, Evidence: raw, Nonce: m.Body[520:584], Time: m.Now, References: x,
 	})
 	if err != nil || a.Vector != verdict.AllClaims(verdict.ClaimCryptoFailed) || a.Facts.Environments != nil {
 		t.Errorf("%v %v", a.Vector, err)

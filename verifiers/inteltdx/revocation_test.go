@@ -7,49 +7,50 @@ import (
 	"time"
 
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers/internal/dcap/dcaptest"
 )
 
 // bothOrders appraises with two files in either order of loading.
 func (m *machine) bothOrders(t *testing.T, raw, a, b []byte, check func(verdict.Appraisal)) {
 	t.Helper()
 	for _, files := range [][][]byte{{a, b}, {b, a}} {
-		check(appraise(t, newTest(t, m.deps(bundle(t, files...))), raw, nil, m.now))
+		check(appraise(t, newTest(t, m.deps(bundle(t, files...))), raw, nil, m.Now))
 	}
 }
 
 // TestRevocationSurvivesChoice: whichever set is chosen, a revocation in the
 // other one counts.
 func TestRevocationSurvivesChoice(t *testing.T) {
-	revoke := func(m *machine) { m.revokePCK = true }
+	revoke := func(m *machine) { m.RevokePCK = true }
 	cases := []struct {
 		name string
 		// set turns the machine that made the good set into the one that makes
 		// the other set.
 		set func(*machine)
 	}{
-		{"newer CRL, same TCB info", func(m *machine) { revoke(m); m.crlFrom = m.crlFrom.Add(time.Hour) }},
-		{"older CRL, same TCB info", func(m *machine) { revoke(m); m.crlFrom = m.crlFrom.Add(-time.Hour) }},
-		{"older TCB info", func(m *machine) { revoke(m); m.tcb["tcbEvaluationDataNumber"] = 19 }},
-		{"newer TCB info", func(m *machine) { revoke(m); m.tcb["tcbEvaluationDataNumber"] = 21 }},
-		{"other FMSPC", func(m *machine) { revoke(m); m.tcb["fmspc"] = "AABBCC000001" }},
+		{"newer CRL, same TCB info", func(m *machine) { revoke(m); m.CRLFrom = m.CRLFrom.Add(time.Hour) }},
+		{"older CRL, same TCB info", func(m *machine) { revoke(m); m.CRLFrom = m.CRLFrom.Add(-time.Hour) }},
+		{"older TCB info", func(m *machine) { revoke(m); m.TCB["tcbEvaluationDataNumber"] = 19 }},
+		{"newer TCB info", func(m *machine) { revoke(m); m.TCB["tcbEvaluationDataNumber"] = 21 }},
+		{"other FMSPC", func(m *machine) { revoke(m); m.TCB["fmspc"] = "AABBCC000001" }},
 		{"TCB info does not verify", func(m *machine) {
 			revoke(m)
-			m.mutateTCB = func(b []byte) []byte { return append(b, ' ') }
+			m.MutateTCB = func(b []byte) []byte { return append(b, ' ') }
 		}},
 		{"QE identity does not verify", func(m *machine) {
 			revoke(m)
-			m.mutateQEI = func(b []byte) []byte { return append(b, ' ') }
+			m.MutateQEI = func(b []byte) []byte { return append(b, ' ') }
 		}},
-		{"expired", func(m *machine) { revoke(m); m.tcbTo, m.crlTo = m.now.Add(-time.Hour), m.now.Add(-time.Hour) }},
-		{"CA revoked, older TCB info", func(m *machine) { m.revokeCA = true; m.tcb["tcbEvaluationDataNumber"] = 19 }},
+		{"expired", func(m *machine) { revoke(m); m.TCBTo, m.CRLTo = m.Now.Add(-time.Hour), m.Now.Add(-time.Hour) }},
+		{"CA revoked, older TCB info", func(m *machine) { m.RevokeCA = true; m.TCB["tcbEvaluationDataNumber"] = 19 }},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t)
-			raw := m.quote()
-			good := m.collateral()
+			raw := m.Quote()
+			good := m.Collateral()
 			c.set(m)
-			m.bothOrders(t, raw, good, m.collateral(), func(a verdict.Appraisal) {
+			m.bothOrders(t, raw, good, m.Collateral(), func(a verdict.Appraisal) {
 				if a.Vector[verdict.Hardware] != 96 || !hasReason(a, verdict.ReasonRevoked) {
 					t.Errorf("%v %v", a.Vector, a.Reasons)
 				}
@@ -62,26 +63,26 @@ func TestRevocationSurvivesChoice(t *testing.T) {
 // a CRL whose signature holds still counts.
 func TestRevocationDoesNotLapse(t *testing.T) {
 	for name, set := range map[string]func(m *machine, early, late time.Time){
-		"TCB info expired":         func(m *machine, early, _ time.Time) { m.tcbTo = early },
-		"TCB info not yet valid":   func(m *machine, _, late time.Time) { m.tcbFrom = late },
-		"QE identity expired":      func(m *machine, early, _ time.Time) { m.qeID["nextUpdate"] = early },
-		"CRLs expired":             func(m *machine, early, _ time.Time) { m.crlTo = early },
-		"CRLs not yet valid":       func(m *machine, _, late time.Time) { m.crlFrom = late },
-		"for another FMSPC":        func(m *machine, _, _ time.Time) { m.tcb["fmspc"] = "AABBCC000001" },
-		"for another PCE":          func(m *machine, _, _ time.Time) { m.tcb["pceId"] = "0001" },
-		"root CRL of a stranger":   func(m *machine, _, _ time.Time) { m.rootCRL = &signer{m.root.cert, newKey(m.tb)} },
-		"TCB info of a stranger":   func(m *machine, _, _ time.Time) { m.tcbSign.key = newKey(m.tb) },
-		"TCB signing cert revoked": func(m *machine, _, _ time.Time) { m.revokeSigning = true },
+		"TCB info expired":         func(m *machine, early, _ time.Time) { m.TCBTo = early },
+		"TCB info not yet valid":   func(m *machine, _, late time.Time) { m.TCBFrom = late },
+		"QE identity expired":      func(m *machine, early, _ time.Time) { m.QEID["nextUpdate"] = early },
+		"CRLs expired":             func(m *machine, early, _ time.Time) { m.CRLTo = early },
+		"CRLs not yet valid":       func(m *machine, _, late time.Time) { m.CRLFrom = late },
+		"for another FMSPC":        func(m *machine, _, _ time.Time) { m.TCB["fmspc"] = "AABBCC000001" },
+		"for another PCE":          func(m *machine, _, _ time.Time) { m.TCB["pceId"] = "0001" },
+		"root CRL of a stranger":   func(m *machine, _, _ time.Time) { m.RootCRL = &dcaptest.Signer{Cert: m.Root.Cert, Key: m.NewKey()} },
+		"TCB info of a stranger":   func(m *machine, _, _ time.Time) { m.TCBSign.Key = m.NewKey() },
+		"TCB signing cert revoked": func(m *machine, _, _ time.Time) { m.RevokeSigning = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
-			m.revokePCK = true
-			set(m, m.now.Add(-time.Hour), m.now.Add(time.Hour))
+			m.RevokePCK = true
+			set(m, m.Now.Add(-time.Hour), m.Now.Add(time.Hour))
 			if a := m.outcome(t); a.Vector[verdict.Hardware] != 96 || !hasReason(a, verdict.ReasonRevoked) {
 				t.Errorf("%v %v", a.Vector, a.Reasons)
 			}
 			// The same machine without the entry is not contraindicated.
-			m.revokePCK = false
+			m.RevokePCK = false
 			if a := m.outcome(t); a.Vector[verdict.Hardware] != 32 || hasReason(a, verdict.ReasonRevoked) {
 				t.Errorf("without the entry: %v %v", a.Vector, a.Reasons)
 			}
@@ -92,10 +93,10 @@ func TestRevocationDoesNotLapse(t *testing.T) {
 // TestForgedRevocation: a CRL that the CA did not sign revokes nothing.
 func TestForgedRevocation(t *testing.T) {
 	m := newMachine(t)
-	raw := m.quote()
-	good := m.collateral()
-	m.revokePCK, m.pckCRL = true, &signer{m.ca.cert, newKey(t)}
-	m.bothOrders(t, raw, good, m.collateral(), func(a verdict.Appraisal) {
+	raw := m.Quote()
+	good := m.Collateral()
+	m.RevokePCK, m.PCKCRL = true, &dcaptest.Signer{Cert: m.CA.Cert, Key: m.NewKey()}
+	m.bothOrders(t, raw, good, m.Collateral(), func(a verdict.Appraisal) {
 		if a.Vector[verdict.Hardware] != 2 {
 			t.Errorf("%v %v", a.Vector, a.Reasons)
 		}
@@ -105,22 +106,22 @@ func TestForgedRevocation(t *testing.T) {
 // TestRevokedSigner: a signer of collateral that any root CRL revokes signs
 // nothing any more, in other files neither.
 func TestRevokedSigner(t *testing.T) {
-	for name, revoke := range map[string]func(m *machine, qe signer){
-		"of the TCB info":    func(*machine, signer) {},
-		"of the QE identity": func(m *machine, qe signer) { m.tcbSign = qe },
+	for name, revoke := range map[string]func(m *machine, qe dcaptest.Signer){
+		"of the TCB info":    func(*machine, dcaptest.Signer) {},
+		"of the QE identity": func(m *machine, qe dcaptest.Signer) { m.TCBSign = qe },
 	} {
 		m := newMachine(t)
-		raw := m.quote()
-		qe := m.issue(cnTCBSigning, false, m.root)
-		m.qeSign = &qe
-		good := m.collateral()
-		if a := appraise(t, newTest(t, m.deps(bundle(t, good))), raw, nil, m.now); a.Vector[verdict.Hardware] != 2 {
+		raw := m.Quote()
+		qe := m.Issue(dcaptest.TCBSigning, false, m.Root)
+		m.QESign = &qe
+		good := m.Collateral()
+		if a := appraise(t, newTest(t, m.deps(bundle(t, good))), raw, nil, m.Now); a.Vector[verdict.Hardware] != 2 {
 			t.Fatalf("two signers: %v", a.Reasons)
 		}
 		// The revoking set is for another platform, its QE identity older.
 		revoke(m, qe)
-		m.revokeSigning, m.tcb["fmspc"], m.qeID["tcbEvaluationDataNumber"] = true, "AABBCC000001", 19
-		m.bothOrders(t, raw, good, m.collateral(), func(a verdict.Appraisal) {
+		m.RevokeSigning, m.TCB["fmspc"], m.QEID["tcbEvaluationDataNumber"] = true, "AABBCC000001", 19
+		m.bothOrders(t, raw, good, m.Collateral(), func(a verdict.Appraisal) {
 			if a.Vector[verdict.Hardware] != 32 || !hasReason(a, verdict.ReasonCollateralInvalid) {
 				t.Errorf("%s: %v %v", name, a.Vector, a.Reasons)
 			}
@@ -132,11 +133,11 @@ func TestRevokedSigner(t *testing.T) {
 // issued the PCK certificate.
 func TestRevokedCAOfThatKey(t *testing.T) {
 	m := newMachine(t)
-	raw := m.quote()
-	again := m.reissue(t, m.ca)
-	m.crlCA, m.ca.cert = &again, again.cert // the quote holds the first one
-	m.revokeCA = true
-	a := appraise(t, newTest(t, m.deps(bundle(t, m.collateral()))), raw, nil, m.now)
+	raw := m.Quote()
+	again := m.reissue(t, m.CA)
+	m.CRLCA, m.CA.Cert = &again, again.Cert // the quote holds the first one
+	m.RevokeCA = true
+	a := appraise(t, newTest(t, m.deps(bundle(t, m.Collateral()))), raw, nil, m.Now)
 	if a.Vector[verdict.Hardware] != 96 || !hasReason(a, verdict.ReasonRevoked) {
 		t.Errorf("%v %v", a.Vector, a.Reasons)
 	}

@@ -6,16 +6,19 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
 
+	"github.com/assize/assize/corim"
+	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/evidence"
-	"github.com/assize/assize/internal/lru"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/appraisal"
+	"github.com/assize/assize/verifiers/internal/azure"
+	"github.com/assize/assize/verifiers/internal/dcap"
+	"github.com/assize/assize/verifiers/internal/reference"
 )
 
 // Name is the slug of this scheme, also the key of its extra roots in
@@ -23,12 +26,10 @@ import (
 const Name = "intel-tdx"
 
 const (
-	version = "0.1.0"
+	version = "0.2.0"
 	// maxEvidence leaves room for an event log beside a quote of 16 KiB.
-	maxEvidence = 512 << 10
+	maxEvidence = azure.MaxLeaf
 	nonceSize   = 64
-	// maxChains bounds the cache of PCK chains, about 10 KiB each.
-	maxChains = 1024
 )
 
 // Media types of TDX evidence.
@@ -44,6 +45,7 @@ const (
 // Scheme describes the appraisal of Intel TDX quotes.
 func Scheme() verifiers.Scheme {
 	tsm := map[string]string{"provider": tsmProvider}
+	policy := defaults()
 	return verifiers.Scheme{
 		Name:    Name,
 		Class:   verifiers.ClassCPU,
@@ -53,40 +55,64 @@ func Scheme() verifiers.Scheme {
 			{Base: typeJSON},
 			{Base: typeTSMJSON, Params: tsm},
 			{Base: typeTSMCBOR, Params: map[string]string{"provider": tsmProvider}},
+			{Base: azure.MediaType, Params: map[string]string{azure.TEEParam: azure.TEETDX}},
 		},
 		Signed: true, MaxEvidence: maxEvidence,
 		NonceSize: nonceSize,
 		Required: []verdict.ClaimName{
 			verdict.Hardware, verdict.Executables, verdict.Configuration, verdict.RuntimeOpaque,
 		},
-		New: func(d verifiers.Deps) (verifiers.Verifier, error) { return newVerifier(d) },
+		Policy: &policy,
+		Needs:  needs,
+		New:    func(d verifiers.Deps) (verifiers.Verifier, error) { return newVerifier(d) },
 	}
 }
 
-// verifier is safe for concurrent use: everything but the cache is immutable.
+// needs names the collateral for the platform that a component claims to be.
+func needs(mt evidence.MediaType, raw []byte) []endorsements.Need {
+	c, f := open(verifiers.Input{MediaType: mt, Evidence: raw})
+	if f != nil {
+		return nil
+	}
+	return dcap.Needs(c.quote, dcap.TDX)
+}
+
+// verifier is safe for concurrent use: everything but the cache of chains is
+// immutable.
 type verifier struct {
-	roots  roots
-	store  *store
-	chains *lru.Cache[*pckChain]
+	core   *dcap.Verifier
+	policy *appraisal.Policy
+	params Parameters
+	// environment is what reference values are looked up for, and names its name in
+	// facts.
+	environment corim.Environment
+	names       []string
 	// unsigned lets reference values count that nobody has signed: where test
 	// roots are trusted, which the results say and leads cap.
 	unsigned bool
 }
 
 func newVerifier(d verifiers.Deps) (*verifier, error) {
-	for _, r := range d.ExtraRoots[Name] {
-		if r == nil {
-			return nil, errors.New("inteltdx: extra root is nil")
-		}
-	}
-	rs, err := newRoots(d.ExtraRoots[Name])
+	core, err := dcap.NewVerifier(d.ExtraRoots[Name], d.Endorsements, dcap.TDX)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("inteltdx: %w", err)
 	}
+	policy, err := defaults().Or(d.Policies[Name])
+	if err != nil {
+		return nil, fmt.Errorf("inteltdx: %w", err)
+	}
+	env := environment()
 	return &verifier{
-		roots: rs, store: newStore(rs, d.Endorsements),
-		chains: lru.New[*pckChain](maxChains), unsigned: len(d.ExtraRoots[Name]) > 0,
+		core: core, policy: policy, params: appraisal.Parameters[Parameters](policy), environment: env, names: reference.Names(env),
+		unsigned: len(d.ExtraRoots[Name]) > 0,
 	}, nil
+}
+
+// Renew implements verifiers.Renewer.
+func (v *verifier) Renew(b *endorsements.Bundle) (verifiers.Verifier, error) {
+	next := *v
+	next.core = v.core.Renew(b)
+	return &next, nil
 }
 
 // Appraise judges one component. The error is the context's or nil: whatever
@@ -98,75 +124,69 @@ func (v *verifier) Appraise(ctx context.Context, in verifiers.Input) (a verdict.
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			a, err = rejected(failf(verdict.ReasonMalformed, "evidence made a parser panic: %v", p)), nil
+			a, err = v.rejected(failf(verdict.ReasonMalformed, "evidence made a parser panic: %v", p)), nil
 		}
 	}()
 	c, f := open(in)
 	if f != nil {
-		return rejected(f), nil
+		return v.rejected(f), nil
 	}
 	q, perr := parseQuote(c.quote)
 	if perr != nil {
-		return rejected(failf(verdict.ReasonMalformed, "TDX quote: %v", perr)), nil
+		return v.rejected(unreadable(perr)), nil
 	}
-	p, key, f := v.verifyQuote(q)
+	p, key, f := v.core.VerifyQuote(q.Quote)
 	if f != nil {
-		return rejected(f), nil
+		return v.rejected(f), nil
 	}
-	if s := firstOutside(p.windows, in.Time); s != "" {
-		return rejected(failf(verdict.ReasonExpired, "PCK chain: %s", s)), nil
+	if s := p.Outside(in.Time); s != "" {
+		return v.rejected(failf(verdict.ReasonExpired, "PCK chain: %s", s)), nil
 	}
 	return v.appraise(in, c, q, p, key)
 }
 
 // rejected is the appraisal of evidence that proves nothing: AR4SI asks for 99
-// in all claims. Nothing of its contents is repeated.
-func rejected(f *failure) verdict.Appraisal {
+// in all claims, whatever the policy. Nothing of its contents is repeated.
+func (v *verifier) rejected(f *failure) verdict.Appraisal {
 	a := verdict.Appraisal{
 		Vector:    verdict.AllClaims(verdict.ClaimCryptoFailed),
 		Freshness: verdict.FreshnessNotEstablished,
+		PolicyID:  v.policy.ID(),
 	}
-	a.Fail(f.code, f.detail)
+	a.Fail(f.Code, f.Detail)
 	return a
 }
 
 // appraise judges a quote whose signatures hold.
-func (v *verifier) appraise(in verifiers.Input, c container, q *quote, p *pckChain, key *ecdsa.PublicKey) (verdict.Appraisal, error) {
+func (v *verifier) appraise(in verifiers.Input, c container, q *quote, p *dcap.PCK, key *ecdsa.PublicKey) (verdict.Appraisal, error) {
 	spki, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
 		return verdict.Appraisal{}, fmt.Errorf("inteltdx: %w: %v", verifiers.ErrMalfunction, err)
 	}
 	signer := sha256.Sum256(spki)
 	a := verdict.Appraisal{
-		NonceSeen: append([]byte(nil), q.reportData()...),
-		Claims:    claims(c, q, p),
+		NonceSeen: append([]byte(nil), q.ReportData()...),
+		Claims:    claims(q, p),
 		Facts: verdict.Facts{
-			Device:     p.device(),
+			Device:     p.Device(),
 			SignerSPKI: hex.EncodeToString(signer[:]),
-			ReportData: hex.EncodeToString(q.reportData()),
+			ReportData: hex.EncodeToString(q.ReportData()),
 			Registers:  q.registers(),
 		},
+		PolicyID: v.policy.ID(),
 	}
-	freshness(&a, in.Nonce)
-	v.hardware(&a, q, p, in.Time)
-	attributes(&a, q)
+	if c.machine == nil {
+		v.freshness(&a, in, c, q)
+	} else if f := v.bind(&a, in, c, q); f != nil {
+		return v.rejected(f), nil
+	}
+	v.core.Judge(q.Quote, p, in.Time, v.params.Grace()).Apply(v.policy, v.params.Parameters, &a, p, in.Time)
+	v.attributes(&a, q)
+	if c.machine == nil {
+		v.events(&a, c, q)
+	} else {
+		v.guest(&a, in, c)
+	}
 	v.references(&a, in, q, p, spki)
 	return a, nil
-}
-
-// freshness compares all 64 bytes of REPORTDATA with the nonce in constant
-// time. A shorter nonce never matches: padding it would be a guess about what
-// the attester did.
-func freshness(a *verdict.Appraisal, nonce []byte) {
-	switch {
-	case len(nonce) == 0:
-		a.Freshness = verdict.FreshnessNotEstablished
-		a.Fail(verdict.ReasonNonceNotEstablished, "no nonce was given, so nothing says when REPORTDATA was made")
-	case subtle.ConstantTimeCompare(nonce, a.NonceSeen) == 1:
-		a.Freshness = verdict.FreshnessFresh
-	default:
-		a.Freshness = verdict.FreshnessMismatch
-		a.Fail(verdict.ReasonNonceMismatch, fmt.Sprintf("REPORTDATA starts with %x, expected %d bytes that start with %x",
-			a.NonceSeen[:8], len(nonce), nonce[:min(8, len(nonce))]))
-	}
 }

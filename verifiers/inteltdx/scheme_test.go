@@ -16,10 +16,10 @@ import (
 
 func TestConformance(t *testing.T) {
 	m := newMachine(t)
-	raw := m.quote()
+	raw := m.Quote()
 	verifiertest.Run(t, Scheme(), verifiertest.Fixture{
-		Name: "simulated", MediaType: evidence.MediaType{Base: typeQuote}, Evidence: raw, Nonce: m.body[520:584],
-		Time: m.now, Before: m.now.AddDate(-3, 0, 0), Deps: m.deps(bundle(t, m.collateral())), Want: verdict.TierWarning,
+		Name: "simulated", MediaType: evidence.MediaType{Base: typeQuote}, Evidence: raw, Nonce: m.Body[520:584],
+		Time: m.Now, Before: m.Now.AddDate(-3, 0, 0), Deps: m.deps(bundle(t, m.Collateral())), Want: verdict.TierWarning,
 	})
 	// The recorded quote ends in zero padding inside its certification data.
 	t.Run("recorded", func(t *testing.T) {
@@ -39,8 +39,8 @@ func cborBytes(b []byte) []byte { return append([]byte{0x59, byte(len(b) >> 8), 
 
 func TestTSMReports(t *testing.T) {
 	m := newMachine(t)
-	raw := m.quote()
-	v := newTest(t, m.deps(bundle(t, m.collateral())))
+	raw := m.Quote()
+	v := newTest(t, m.deps(bundle(t, m.Collateral())))
 	b64 := base64.RawURLEncoding.EncodeToString(raw)
 	asJSON := func(provider string) []byte { return []byte(`{"provider":"` + provider + `","outblob":"` + b64 + `"}`) }
 	cbor := append([]byte{0xa2}, cborText("outblob")...)
@@ -59,7 +59,7 @@ func TestTSMReports(t *testing.T) {
 	} {
 		a, err := v.Appraise(context.Background(), verifiers.Input{
 			MediaType: evidence.MediaType{Base: c.mt, Params: map[string]string{"provider": c.param}},
-			Evidence:  c.raw, Nonce: m.body[520:584], Time: m.now,
+			Evidence:  c.raw, Nonce: m.Body[520:584], Time: m.Now,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -14,76 +14,31 @@ import (
 	"github.com/google/go-tdx-guest/testing/testdata"
 
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers/internal/dcap"
+	"github.com/assize/assize/verifiers/internal/dcap/dcaptest"
 )
 
 func b64(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
 
 // collateralAfterQuote makes the PCK certificate first.
 func (m *machine) collateralAfterQuote() []byte {
-	m.quote()
-	return m.collateral()
-}
-
-// TestSplitPEM: only certificates, white space between them, and zero bytes
-// behind them.
-func TestSplitPEM(t *testing.T) {
-	m := newMachine(t)
-	one, two := string(pemOf(m.ca.cert)), string(pemOf(m.root.cert))
-	body := strings.TrimSuffix(strings.TrimPrefix(one, pemBegin+"\n"), "\n"+pemEnd+"\n")
-	junk := pemBegin + "\n!!!\n" + pemEnd + "\n"
-	for name, c := range map[string]struct {
-		text string
-		n    int // 0: refused
-	}{
-		"two":                  {one + two, 2},
-		"white space":          {"\r\n " + one + "\n\t\n" + two + "\n ", 2},
-		"CRLF":                 {strings.ReplaceAll(one+two, "\n", "\r\n"), 2},
-		"no end of line":       {strings.TrimSpace(one), 1},
-		"zero bytes behind":    {one + "\x00\x00", 1},
-		"empty":                {"", 0},
-		"white space alone":    {" \n", 0},
-		"broken block first":   {junk + one, 0},
-		"broken block between": {one + junk + two, 0},
-		"broken block last":    {one + junk, 0},
-		"nested begin":         {pemBegin + "\n" + one, 0},
-		"text before":          {"x\n" + one, 0},
-		"text between":         {one + "x\n" + two, 0},
-		"text behind":          {one + "x", 0},
-		"other block":          {one + strings.ReplaceAll(two, "CERTIFICATE", "PUBLIC KEY"), 0},
-		"headers":              {pemBegin + "\nA: b\n\n" + body + "\n" + pemEnd + "\n", 0},
-		"begin not a line":     {pemBegin + " \n" + body + "\n" + pemEnd + "\n", 0},
-		"begin and body":       {pemBegin + body + "\n" + pemEnd + "\n", 0},
-		"end not a line":       {pemBegin + "\n" + body + "\n" + pemEnd + two, 0},
-		"body and end":         {pemBegin + "\n" + body + pemEnd + "\n", 0},
-		"no end":               {pemBegin + "\n" + body + "\n", 0},
-		"blank in the body":    {pemBegin + "\n" + body[:8] + " " + body[8:] + "\n" + pemEnd + "\n", 0},
-		"vertical tab":         {one + "\v" + two, 0},
-		"zero bytes between":   {one + "\x00" + two, 0},
-		"too many":             {one + one + one + one + one, 0},
-	} {
-		ders, err := splitPEM([]byte(c.text))
-		if len(ders) != c.n || (err == nil) != (c.n > 0) {
-			t.Errorf("%s: %d certificates, %v", name, len(ders), err)
-		}
-		if c.n > 0 && !bytes.Equal(ders[0], m.ca.cert.Raw) {
-			t.Errorf("%s: other bytes", name)
-		}
-	}
+	m.Quote()
+	return m.Collateral()
 }
 
 // TestJunkInChains: encoding/pem steps over a broken block; nothing here does.
 func TestJunkInChains(t *testing.T) {
-	junk := pemBegin + "\n!!!\n" + pemEnd + "\n"
+	const junk = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"
 	m := newMachine(t)
-	m.quote()
-	m.chain = append(append(pemOf(m.pck.cert), junk...), pemOf(m.ca.cert, m.root.cert)...)
-	expectRejected(t, "quote", appraise(t, newTest(t, m.deps(nil)), m.quote(), nil, m.now), verdict.ReasonMalformed)
+	m.Quote()
+	m.Chain = append(append(dcaptest.PEM(m.PCK.Cert), junk...), dcaptest.PEM(m.CA.Cert, m.Root.Cert)...)
+	expectRejected(t, "quote", appraise(t, newTest(t, m.deps(nil)), m.Quote(), nil, m.Now), verdict.ReasonMalformed)
 
 	m = newMachine(t)
-	raw := m.quote()
+	raw := m.Quote()
 	for _, member := range []string{"tcb_info_issuer_chain", "qe_identity_issuer_chain", "pck_crl_issuer_chain"} {
 		var fields map[string]string
-		if err := json.Unmarshal(m.collateral(), &fields); err != nil {
+		if err := json.Unmarshal(m.Collateral(), &fields); err != nil {
 			t.Fatal(err)
 		}
 		fields[member] += junk
@@ -91,7 +46,7 @@ func TestJunkInChains(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := appraise(t, newTest(t, m.deps(bundle(t, file))), raw, nil, m.now)
+		a := appraise(t, newTest(t, m.deps(bundle(t, file))), raw, nil, m.Now)
 		if a.Vector[verdict.Hardware] != 32 || !hasReason(a, verdict.ReasonCollateralInvalid) {
 			t.Errorf("%s: %v %v", member, a.Vector, a.Reasons)
 		}
@@ -102,38 +57,38 @@ func TestJunkInChains(t *testing.T) {
 // that is reached would count.
 func TestLevelOrder(t *testing.T) {
 	tdx := func(l map[string]any, n int) map[string]any {
-		c := tdxComps()
+		c := dcaptest.TDXComponents()
 		c[2]["svn"] = n
 		l["tcb"].(map[string]any)["tdxtcbcomponents"] = c
 		return l
 	}
 	qe := func(ls ...map[string]any) func(*machine) {
-		return func(m *machine) { m.qeID["tcbLevels"] = ls }
+		return func(m *machine) { m.QEID["tcbLevels"] = ls }
 	}
 	up, old := "UpToDate", "OutOfDate"
 	for name, c := range map[string]struct {
 		set func(*machine)
 		ok  bool
 	}{
-		"descending":         {setLevels(tcbLevel(3, 13, up), tcbLevel(3, 11, old), tcbLevel(2, 13, old)), true},
-		"TDX descending":     {setLevels(tdx(tcbLevel(3, 13, up), 2), tdx(tcbLevel(3, 13, old), 1)), true},
-		"SGX ascending":      {setLevels(tcbLevel(2, 13, up), tcbLevel(3, 13, old)), false},
-		"PCE ascending":      {setLevels(tcbLevel(3, 11, up), tcbLevel(3, 13, old)), false},
-		"TDX ascending":      {setLevels(tdx(tcbLevel(3, 13, up), 1), tdx(tcbLevel(3, 13, old), 2)), false},
-		"equal":              {setLevels(tcbLevel(3, 13, up), tcbLevel(3, 13, old)), false},
-		"third above second": {setLevels(tcbLevel(3, 13, up), tcbLevel(1, 13, old), tcbLevel(2, 13, old)), false},
-		"module ascending":   {moduleLevels(isv(2, up), isv(4, old)), false},
-		"module equal":       {moduleLevels(isv(4, up), isv(4, old)), false},
-		"QE ascending":       {qe(isv(1, up), isv(4, old)), false},
-		"QE equal":           {qe(isv(4, up), isv(4, old)), false},
+		"descending":         {setLevels(dcaptest.PlatformLevel(3, 13, up), dcaptest.PlatformLevel(3, 11, old), dcaptest.PlatformLevel(2, 13, old)), true},
+		"TDX descending":     {setLevels(tdx(dcaptest.PlatformLevel(3, 13, up), 2), tdx(dcaptest.PlatformLevel(3, 13, old), 1)), true},
+		"SGX ascending":      {setLevels(dcaptest.PlatformLevel(2, 13, up), dcaptest.PlatformLevel(3, 13, old)), false},
+		"PCE ascending":      {setLevels(dcaptest.PlatformLevel(3, 11, up), dcaptest.PlatformLevel(3, 13, old)), false},
+		"TDX ascending":      {setLevels(tdx(dcaptest.PlatformLevel(3, 13, up), 1), tdx(dcaptest.PlatformLevel(3, 13, old), 2)), false},
+		"equal":              {setLevels(dcaptest.PlatformLevel(3, 13, up), dcaptest.PlatformLevel(3, 13, old)), false},
+		"third above second": {setLevels(dcaptest.PlatformLevel(3, 13, up), dcaptest.PlatformLevel(1, 13, old), dcaptest.PlatformLevel(2, 13, old)), false},
+		"module ascending":   {moduleLevels(dcaptest.ISVLevel(2, up), dcaptest.ISVLevel(4, old)), false},
+		"module equal":       {moduleLevels(dcaptest.ISVLevel(4, up), dcaptest.ISVLevel(4, old)), false},
+		"QE ascending":       {qe(dcaptest.ISVLevel(1, up), dcaptest.ISVLevel(4, old)), false},
+		"QE equal":           {qe(dcaptest.ISVLevel(4, up), dcaptest.ISVLevel(4, old)), false},
 		"module named twice": {func(m *machine) {
-			mods := m.tcb["tdxModuleIdentities"].([]map[string]any)
+			mods := m.TCB["tdxModuleIdentities"].([]map[string]any)
 			other := map[string]any{}
 			for k, v := range mods[0] {
 				other[k] = v
 			}
 			other["id"] = "tdx_03"
-			m.tcb["tdxModuleIdentities"] = append(mods, other)
+			m.TCB["tdxModuleIdentities"] = append(mods, other)
 		}, false},
 	} {
 		m := newMachine(t)
@@ -145,48 +100,6 @@ func TestLevelOrder(t *testing.T) {
 	}
 }
 
-// TestMembersAreExact: signed JSON that two readers could take differently.
-func TestMembersAreExact(t *testing.T) {
-	names := collateralNames()
-	for _, want := range []string{"tcbLevels", "svn", "isvsvn", "pcesvn", "mrsigner", "tdxModuleIdentities", "tcbStatus"} {
-		if names[fold(want)] != want {
-			t.Errorf("%s is not a known name", want)
-		}
-	}
-	for raw, ok := range map[string]bool{
-		`{"id":"a","tcbLevels":[{"tcb":{"isvsvn":1}},{"tcb":{"isvsvn":1}}]}`: true,
-		`{"id":"a","other":{"x":[[{"y":1}]],"Y":2}}`:                         true,
-		`{"id":"a","id":"a"}`:      false,
-		`{"id":"a","i\u0064":"a"}`: false,
-		`{"id":"a","ID":"a"}`:      false,
-		`{"ID":"a"}`:               false,
-		`{"Fmspc":"a"}`:            false,
-		`{"fm\u017fpc":"a"}`:       false, // long s
-		`{"x":1,"X":2}`:            false,
-		`{"tcbLevels":[{"tcb":{"isvsvn":1,"isvsvn":2}}]}`: false,
-		`{"tcbLevels":[{"tcb":{"ISVSVN":1}}]}`:            false,
-		`{"other":{"x":1,"x":1}}`:                         false,
-		`{"id":"a"} {}`:                                   false,
-		`{"id":"a"`:                                       false,
-		`{"other":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`: false,
-	} {
-		if err := names.decode([]byte(raw), new(tcbInfo)); (err == nil) != ok {
-			t.Errorf("%s: %v", raw, err)
-		}
-	}
-	m := newMachine(t)
-	level := m.tcb["tcbLevels"].([]map[string]any)[0]
-	level["TCBStatus"] = "OutOfDate"
-	if a := m.outcome(t); a.Vector[verdict.Hardware] != 32 || !hasReason(a, verdict.ReasonCollateralInvalid) {
-		t.Errorf("TCB info: %v %v", a.Vector, a.Reasons)
-	}
-	m = newMachine(t)
-	m.qeID["MRSigner"] = m.qeID["mrsigner"]
-	if a := m.outcome(t); a.Vector[verdict.Hardware] != 32 || !hasReason(a, verdict.ReasonCollateralInvalid) {
-		t.Errorf("QE identity: %v %v", a.Vector, a.Reasons)
-	}
-}
-
 // TestSecondParserSeesEveryByte: whichever byte the second parser reads
 // differently, it is noticed; only lengths and padding are not fields.
 func TestSecondParserSeesEveryByte(t *testing.T) {
@@ -195,7 +108,7 @@ func TestSecondParserSeesEveryByte(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw = raw[:len(raw)-q.padding]
+		raw = raw[:len(raw)-q.Padding]
 		for i := range raw {
 			other := bytes.Clone(raw)
 			other[i] ^= 1
@@ -213,15 +126,75 @@ func TestDisagreementIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const sig = headerSize + bodySize10 + 4
+	const sig = dcap.HeaderSize + dcap.SizeTD10 + 4
 	for off, part := range map[int]string{
-		30: "header", headerSize + 64: "body", headerSize + 240: "body", sig + 3: "signature data",
+		30: "header", dcap.HeaderSize + 64: "body", dcap.HeaderSize + 240: "body", sig + 3: "signature data",
 		sig + 128 + 6 + 30: "QE report", sig + 128 + 6 + 384 + 64 + 2: "signature data",
 	} {
 		other := bytes.Clone(raw)
 		other[off] ^= 1
 		if err := q.crossCheck(other); !errors.Is(err, errParsersDisagree) || !strings.Contains(fmt.Sprint(err), part) {
 			t.Errorf("offset %d: %v, expected %s", off, err, part)
+		}
+	}
+}
+
+// TestMembersAreExact: signed JSON that two readers could take differently.
+func TestMembersAreExact(t *testing.T) {
+	m := newMachine(t)
+	level := m.TCB["tcbLevels"].([]map[string]any)[0]
+	level["TCBStatus"] = "OutOfDate"
+	if a := m.outcome(t); a.Vector[verdict.Hardware] != 32 || !hasReason(a, verdict.ReasonCollateralInvalid) {
+		t.Errorf("TCB info: %v %v", a.Vector, a.Reasons)
+	}
+	m = newMachine(t)
+	m.QEID["MRSigner"] = m.QEID["mrsigner"]
+	if a := m.outcome(t); a.Vector[verdict.Hardware] != 32 || !hasReason(a, verdict.ReasonCollateralInvalid) {
+		t.Errorf("QE identity: %v %v", a.Vector, a.Reasons)
+	}
+}
+
+// TestSwappedParts: a part of a set that stands where another one has to, or that
+// was cut, is not used.
+func TestSwappedParts(t *testing.T) {
+	m := newMachine(t)
+	raw := m.Quote()
+	file := m.Collateral()
+	other := newMachine(t)
+	other.Quote()
+	foreign := other.Collateral()
+	for name, change := range map[string]func(own, foreign map[string]string){
+		"TCB chain is the PCK CA's":    func(own, _ map[string]string) { own["tcb_info_issuer_chain"] = own["pck_crl_issuer_chain"] },
+		"QE chain is the PCK CA's":     func(own, _ map[string]string) { own["qe_identity_issuer_chain"] = own["pck_crl_issuer_chain"] },
+		"CRL chain is TCB signing's":   func(own, _ map[string]string) { own["pck_crl_issuer_chain"] = own["tcb_info_issuer_chain"] },
+		"TCB chain of another root":    func(own, foreign map[string]string) { own["tcb_info_issuer_chain"] = foreign["tcb_info_issuer_chain"] },
+		"TCB info of another signer":   func(own, foreign map[string]string) { own["tcb_info_signature"] = foreign["tcb_info_signature"] },
+		"QE signature for TCB info":    func(own, _ map[string]string) { own["tcb_info_signature"] = own["qe_identity_signature"] },
+		"TCB signature for QE":         func(own, _ map[string]string) { own["qe_identity_signature"] = own["tcb_info_signature"] },
+		"TCB info is the QE identity":  func(own, _ map[string]string) { own["tcb_info"] = own["qe_identity"] },
+		"signature short":              func(own, _ map[string]string) { own["tcb_info_signature"] = own["tcb_info_signature"][2:] },
+		"signature zero":               func(own, _ map[string]string) { own["tcb_info_signature"] = strings.Repeat("0", 128) },
+		"PCK CRL is the root's":        func(own, _ map[string]string) { own["pck_crl"] = own["root_ca_crl"] },
+		"root CRL is the PCK CA's":     func(own, _ map[string]string) { own["root_ca_crl"] = own["pck_crl"] },
+		"PCK CRL of another authority": func(own, foreign map[string]string) { own["pck_crl"] = foreign["pck_crl"] },
+		"root CRL of another":          func(own, foreign map[string]string) { own["root_ca_crl"] = foreign["root_ca_crl"] },
+		"PCK CRL cut":                  func(own, _ map[string]string) { own["pck_crl"] = own["pck_crl"][:len(own["pck_crl"])-2] },
+		"root first": func(own, _ map[string]string) {
+			own["tcb_info_issuer_chain"] = string(dcaptest.PEM(m.Root.Cert, m.TCBSign.Cert))
+		},
+	} {
+		var a, b map[string]string
+		if json.Unmarshal(file, &a) != nil || json.Unmarshal(foreign, &b) != nil {
+			t.Fatal("no JSON")
+		}
+		change(a, b)
+		changed, err := json.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := appraise(t, newTest(t, m.deps(loose(t, changed))), raw, nil, m.Now)
+		if got.Vector[verdict.Hardware] != 32 || !hasReason(got, verdict.ReasonCollateralInvalid) && !hasReason(got, verdict.ReasonNoCollateral) {
+			t.Errorf("%s: %v %v", name, got.Vector, got.Reasons)
 		}
 	}
 }

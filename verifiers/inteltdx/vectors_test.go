@@ -89,7 +89,7 @@ func reportDataOf(tb testing.TB, raw []byte) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return bytes.Clone(q.reportData())
+	return bytes.Clone(q.ReportData())
 }
 
 // vectorCase is one recorded quote with what Intel's algorithm says of it.
@@ -165,7 +165,33 @@ func TestRecordedQuotes(t *testing.T) {
 			if _, err := json.Marshal(a.Claims); err != nil {
 				t.Error(err)
 			}
+			wantTier := verdict.TierWarning
+			if c.hardware == 97 {
+				wantTier = verdict.TierContraindicated
+			}
+			if a.Status() != wantTier {
+				t.Errorf("%s, expected %s", a.Status(), wantTier)
+			}
+			if tcb != nil {
+				outsideOfWindow(t, d, raw, tcb)
+			}
 		})
+	}
+}
+
+// outsideOfWindow appraises a day before the collateral was issued and a day after
+// it should have been replaced: whatever it said, it says nothing then.
+func outsideOfWindow(t *testing.T, d verifiers.Deps, raw []byte, tcb map[string]any) {
+	t.Helper()
+	for name, shift := range map[string]int{"issue_date": -1, "next_update": 1} {
+		end, err := time.Parse(time.RFC3339, tcb[name].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := appraise(t, newTest(t, d), raw, reportDataOf(t, raw), end.AddDate(0, 0, shift))
+		if a.Vector[verdict.Hardware] != 32 || !hasReason(a, verdict.ReasonCollateralInvalid) || a.Claims["tcb"] != nil {
+			t.Errorf("outside of %s: %v %v", name, a.Vector, a.Reasons)
+		}
 	}
 }
 
@@ -206,7 +232,8 @@ func TestContainers(t *testing.T) {
 		reason        string // empty: understood
 	}{
 		{"json", typeJSON, `{"quote":"` + b64 + `"}`, ""},
-		{"json with log", typeJSON, `{"quote":"` + b64 + `","cc_eventlog":"AAAA","runtime_data":{"a":[1]}}`, ""},
+		{"json with log", typeJSON, `{"quote":"` + b64 + `","cc_eventlog":"AAAA"}`, ""},
+		{"json with other runtime data", typeJSON, `{"quote":"` + b64 + `","runtime_data":{"a":[1]}}`, verdict.ReasonBindingBroken},
 		{"json without quote", typeJSON, `{"cc_eventlog":"AAAA"}`, verdict.ReasonMalformed},
 		{"duplicate quote", typeJSON, `{"quote":"AAAA","quote":"` + b64 + `"}`, verdict.ReasonMalformed},
 		{"unknown member", typeJSON, `{"quote":"` + b64 + `","nonce":"AAAA"}`, verdict.ReasonMalformed},
@@ -232,8 +259,8 @@ func TestContainers(t *testing.T) {
 			t.Errorf("%s: %v %v", c.name, a.Vector, a.Reasons)
 		case c.reason != "" && (!hasReason(a, c.reason) || a.Status() != verdict.TierContraindicated):
 			t.Errorf("%s: %v, expected %s", c.name, a.Reasons, c.reason)
-		case c.name == "json with log" && (a.Claims["event_log"] == nil || a.Claims["runtime_data"] == nil):
-			t.Errorf("%s: claims are silent about what was not evaluated", c.name)
+		case c.name == "json with log" && (a.Claims["event_log"] != nil || !hasReason(a, verdict.ReasonEventLogMismatch)):
+			t.Errorf("%s: a log that cannot be read is in the claims, or not complained about", c.name)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package inteltdx
 import (
 	"bytes"
 	"context"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
@@ -26,13 +27,15 @@ import (
 	"github.com/assize/assize/internal/vectors"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/dcap"
+	"github.com/assize/assize/verifiers/internal/dcap/dcaptest"
 )
 
 // TestPinnedRoot compares the pinned root with the copy of go-tdx-guest and
 // with the digest that Intel's root certificate has.
 func TestPinnedRoot(t *testing.T) {
 	const digest = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"
-	block, rest := pem.Decode([]byte(intelRootPEM))
+	block, rest := pem.Decode([]byte(dcap.IntelRoot()))
 	if block == nil || len(bytes.TrimSpace(rest)) != 0 {
 		t.Fatal("pinned root is not one PEM certificate")
 	}
@@ -75,22 +78,20 @@ func at32(raw []byte, off int, v uint32) []byte {
 func TestMalformed(t *testing.T) {
 	v := newTest(t, verifiers.Deps{})
 	v4, v5 := sampleV4(), testdata.RawQuoteV5
-	const sig4, sig5 = headerSize + bodySize10, headerSize + bodyDescSize + bodySize15
+	const sig4, sig5 = dcap.HeaderSize + dcap.SizeTD10, dcap.HeaderSize + dcap.DescriptorSize + dcap.SizeTD15
 	sgx := at32(at16(v4, 0, 3), 4, 0)
 	cases := map[string][]byte{
 		"empty":                        {},
 		"one byte":                     {4},
 		"TDREPORT":                     append([]byte{0x81}, make([]byte, 1023)...),
-		"SGX quote":                    sgx,
 		"version 2":                    at16(v4, 0, 2),
 		"version 6":                    at16(v4, 0, 6),
 		"key type 3":                   at16(v4, 2, 3),
-		"TEE type 0":                   at32(v4, 4, 0),
 		"TEE type 1":                   at32(v4, 4, 1),
 		"body type 1":                  at16(v5, 48, 1),
 		"body type 4":                  at16(v5, 48, 4),
-		"body type and size disagree":  at16(v5, 48, bodyType10),
-		"body size":                    at32(v5, 50, bodySize15+1),
+		"body type and size disagree":  at16(v5, 48, uint16(dcap.BodyTD10)),
+		"body size":                    at32(v5, 50, dcap.SizeTD15+1),
 		"body size huge":               at32(v5, 50, 1<<32-1),
 		"library panic: length 0":      at32(v4, sig4, 0),
 		"library panic: auth size":     at16(v4, sig4+4+128+6+384+64, 65535),
@@ -106,8 +107,11 @@ func TestMalformed(t *testing.T) {
 	for name, raw := range cases {
 		expectRejected(t, name, appraise(t, v, raw, nil, at("2026-03-01")), verdict.ReasonMalformed)
 	}
+	for name, raw := range map[string][]byte{"SGX quote": sgx, "TEE type 0": at32(v4, 4, 0)} {
+		expectRejected(t, name, appraise(t, v, raw, nil, at("2026-03-01")), verdict.ReasonUnsupported)
+	}
 	for n := 0; n < len(v5); n += 64 {
-		if q, _ := parseQuote(v5); n >= len(v5)-q.padding {
+		if q, _ := parseQuote(v5); n >= len(v5)-q.Padding {
 			break // only padding is cut off
 		}
 		expectRejected(t, fmt.Sprintf("cut at %d", n), appraise(t, v, v5[:n], nil, at("2026-03-01")), verdict.ReasonMalformed)
@@ -124,9 +128,9 @@ func TestMalformed(t *testing.T) {
 // appraisal: none may be better than that of the quote, and none affirming.
 func TestEveryBitCounts(t *testing.T) {
 	m := newMachine(t)
-	raw := m.quote()
-	v := newTest(t, m.deps(bundle(t, m.collateral())))
-	flipAll(t, v, raw, m.now)
+	raw := m.Quote()
+	v := newTest(t, m.deps(bundle(t, m.Collateral())))
+	flipAll(t, v, raw, m.Now)
 }
 
 func TestEveryBitOfRecordedQuoteCounts(t *testing.T) {
@@ -143,7 +147,7 @@ func flipAll(t *testing.T, v *verifier, raw []byte, now time.Time) {
 		t.Fatalf("the unchanged quote is not good: %v", good.Reasons)
 	}
 	q, _ := parseQuote(raw)
-	chainAt := bytes.Index(raw, q.chain)
+	chainAt := bytes.Index(raw, q.Chain)
 	for i := range raw {
 		bad := bytes.Clone(raw)
 		bad[i] ^= 0x01
@@ -153,7 +157,7 @@ func flipAll(t *testing.T, v *verifier, raw []byte, now time.Time) {
 		}
 		// White space and names of the PEM armour are the only bytes that
 		// nothing signs.
-		inChain := i >= chainAt && i < chainAt+len(q.chain)
+		inChain := i >= chainAt && i < chainAt+len(q.Chain)
 		if a.Status() != verdict.TierContraindicated && !inChain {
 			t.Errorf("byte %d flipped: %s, nothing noticed", i, a.Status())
 		}
@@ -162,9 +166,9 @@ func flipAll(t *testing.T, v *verifier, raw []byte, now time.Time) {
 
 func TestSignatureFailures(t *testing.T) {
 	base := newMachine(t)
-	good := base.quote()
+	good := base.Quote()
 	v := newTest(t, base.deps(nil))
-	const sig = headerSize + bodyDescSize + bodySize15 + 4
+	const sig = dcap.HeaderSize + dcap.DescriptorSize + dcap.SizeTD15 + 4
 	zeroed := func(off, n int) []byte {
 		raw := bytes.Clone(good)
 		clear(raw[off : off+n])
@@ -175,27 +179,43 @@ func TestSignatureFailures(t *testing.T) {
 		raw[off] ^= 0x80
 		return raw
 	}
+	order := func(off int) []byte {
+		raw := bytes.Clone(good)
+		elliptic.P256().Params().N.FillBytes(raw[off : off+32])
+		return raw
+	}
+	filled := func(off, n int) []byte {
+		raw := bytes.Clone(good)
+		copy(raw[off:], bytes.Repeat([]byte{0xff}, n))
+		return raw
+	}
 	for name, raw := range map[string][]byte{
-		"body":          mutated(54 + 136),
-		"header":        mutated(30),
-		"r is zero":     zeroed(sig, 32),
-		"s is zero":     zeroed(sig+32, 32),
-		"key":           mutated(sig + 64),
-		"key zero":      zeroed(sig+64, 64),
-		"QE report":     mutated(sig + 128 + 6),
-		"QE signature":  mutated(sig + 128 + 6 + 384),
-		"QE auth data":  mutated(sig + 128 + 6 + 384 + 64 + 2),
-		"QE report r,s": zeroed(sig+128+6+384, 64),
+		"body":           mutated(54 + 136),
+		"header":         mutated(30),
+		"r is zero":      zeroed(sig, 32),
+		"s is zero":      zeroed(sig+32, 32),
+		"key":            mutated(sig + 64),
+		"key zero":       zeroed(sig+64, 64),
+		"QE report":      mutated(sig + 128 + 6),
+		"QE signature":   mutated(sig + 128 + 6 + 384),
+		"QE auth data":   mutated(sig + 128 + 6 + 384 + 64 + 2),
+		"QE report r,s":  zeroed(sig+128+6+384, 64),
+		"r is the order": order(sig),
+		"s is the order": order(sig + 32),
+		"r is above":     filled(sig, 32),
+		"s is above":     filled(sig+32, 32),
+		"QE r is above":  filled(sig+128+6+384, 32),
+		"QE s is above":  filled(sig+128+6+384+32, 32),
 	} {
-		expectRejected(t, name, appraise(t, v, raw, nil, base.now), verdict.ReasonSignatureInvalid)
+		expectRejected(t, name, appraise(t, v, raw, nil, base.Now), verdict.ReasonSignatureInvalid)
 	}
 	t.Run("upper half of QE report data", func(t *testing.T) {
 		m := newMachine(t)
-		raw := m.quote()
+		raw := m.Quote()
 		off := sig + 128 + 6
 		raw[off+383] = 1
-		copy(raw[off+384:], sign(t, m.pck.key, raw[off:off+384]))
-		expectRejected(t, "nonzero", appraise(t, newTest(t, m.deps(nil)), raw, nil, m.now), verdict.ReasonSignatureInvalid)
+		copy(raw[off+384:], m.Sign(m.PCK.Key, raw[off:off+384]))
+		expectRejected(t, "nonzero", appraise(t, newTest(t, m.deps(nil)), raw, nil, m.Now), verdict.ReasonSignatureInvalid)
 	})
 }
 
@@ -205,50 +225,56 @@ func TestChains(t *testing.T) {
 		set  func(*machine)
 		code string
 	}{
-		{"root left out", func(m *machine) { m.chain = pemOf(m.pck.cert, m.ca.cert) }, ""},
-		{"zero bytes behind", func(m *machine) { m.chain = append(pemOf(m.pck.cert, m.ca.cert, m.root.cert), 0, 0) }, ""},
+		{"root left out", func(m *machine) { m.Chain = dcaptest.PEM(m.PCK.Cert, m.CA.Cert) }, ""},
+		{"zero bytes behind", func(m *machine) { m.Chain = append(dcaptest.PEM(m.PCK.Cert, m.CA.Cert, m.Root.Cert), 0, 0) }, ""},
 		{"foreign root", func(m *machine) {
-			m.chain = pemOf(m.pck.cert, m.ca.cert, newMachine(m.tb).root.cert)
+			m.Chain = dcaptest.PEM(m.PCK.Cert, m.CA.Cert, newMachine(m.TB).Root.Cert)
 		}, verdict.ReasonUnknownRoot},
 		{"foreign chain", func(m *machine) {
-			o := newMachine(m.tb)
-			o.quote()
-			m.pck = o.pck
-			m.chain = pemOf(o.pck.cert, o.ca.cert)
+			o := newMachine(m.TB)
+			o.Quote()
+			m.PCK = o.PCK
+			m.Chain = dcaptest.PEM(o.PCK.Cert, o.CA.Cert)
 		}, verdict.ReasonChainInvalid},
 		{"foreign CA", func(m *machine) {
-			m.pck = m.issue(cnPCK, false, m.issue(cnPlatform, true, newMachine(m.tb).root), m.sgxExtension())
+			m.PCK = m.Issue(dcaptest.PCK, false, m.Issue(dcaptest.PlatformCA, true, newMachine(m.TB).Root), m.SGXExtension())
 		}, verdict.ReasonChainInvalid},
-		{"leaf is the CA", func(m *machine) { m.pck, m.chain = m.ca, pemOf(m.ca.cert, m.root.cert) }, verdict.ReasonChainInvalid},
-		{"leaf is TCB signing", func(m *machine) { m.pck, m.chain = m.tcbSign, pemOf(m.tcbSign.cert, m.root.cert) }, verdict.ReasonChainInvalid},
+		{"leaf is the CA", func(m *machine) { m.PCK, m.Chain = m.CA, dcaptest.PEM(m.CA.Cert, m.Root.Cert) }, verdict.ReasonChainInvalid},
+		{"leaf is TCB signing", func(m *machine) { m.PCK, m.Chain = m.TCBSign, dcaptest.PEM(m.TCBSign.Cert, m.Root.Cert) }, verdict.ReasonChainInvalid},
 		{"CA is a leaf", func(m *machine) {
-			mid := m.issue(cnPlatform, false, m.root)
-			m.pck = m.issue(cnPCK, false, mid, m.sgxExtension())
-			m.chain = pemOf(m.pck.cert, mid.cert, m.root.cert)
+			mid := m.Issue(dcaptest.PlatformCA, false, m.Root)
+			m.PCK = m.Issue(dcaptest.PCK, false, mid, m.SGXExtension())
+			m.Chain = dcaptest.PEM(m.PCK.Cert, mid.Cert, m.Root.Cert)
 		}, verdict.ReasonChainInvalid},
 		{"CA of another name", func(m *machine) {
-			mid := m.issue("Intel SGX PCK Other CA", true, m.root)
-			m.pck = m.issue(cnPCK, false, mid, m.sgxExtension())
-			m.chain = pemOf(m.pck.cert, mid.cert, m.root.cert)
+			mid := m.Issue("Intel SGX PCK Other CA", true, m.Root)
+			m.PCK = m.Issue(dcaptest.PCK, false, mid, m.SGXExtension())
+			m.Chain = dcaptest.PEM(m.PCK.Cert, mid.Cert, m.Root.Cert)
 		}, verdict.ReasonChainInvalid},
-		{"leaf of another name", func(m *machine) { m.pck = m.issue("Some Certificate", false, m.ca, m.sgxExtension()) }, verdict.ReasonChainInvalid},
-		{"no SGX extension", func(m *machine) { m.pck = m.issue(cnPCK, false, m.ca) }, verdict.ReasonChainInvalid},
-		{"order", func(m *machine) { m.chain = pemOf(m.root.cert, m.ca.cert, m.pck.cert) }, verdict.ReasonUnknownRoot},
-		{"idle certificate", func(m *machine) { m.chain = pemOf(m.pck.cert, m.tcbSign.cert, m.ca.cert, m.root.cert) }, verdict.ReasonChainInvalid},
+		{"leaf of another name", func(m *machine) { m.PCK = m.Issue("Some Certificate", false, m.CA, m.SGXExtension()) }, verdict.ReasonChainInvalid},
+		{"leaf is a CA", func(m *machine) { m.PCK = m.Issue(dcaptest.PCK, true, m.CA, m.SGXExtension()) }, verdict.ReasonChainInvalid},
+		{"no SGX extension", func(m *machine) { m.PCK = m.Issue(dcaptest.PCK, false, m.CA) }, verdict.ReasonChainInvalid},
+		{"order", func(m *machine) { m.Chain = dcaptest.PEM(m.Root.Cert, m.CA.Cert, m.PCK.Cert) }, verdict.ReasonUnknownRoot},
+		{"idle certificate", func(m *machine) { m.Chain = dcaptest.PEM(m.PCK.Cert, m.TCBSign.Cert, m.CA.Cert, m.Root.Cert) }, verdict.ReasonChainInvalid},
 		{"too many", func(m *machine) {
-			m.chain = pemOf(m.pck.cert, m.ca.cert, m.ca.cert, m.ca.cert, m.root.cert)
+			m.Chain = dcaptest.PEM(m.PCK.Cert, m.CA.Cert, m.CA.Cert, m.CA.Cert, m.Root.Cert)
 		}, verdict.ReasonMalformed},
 		{"text between", func(m *machine) {
-			m.chain = append(pemOf(m.pck.cert), append([]byte("hello\n"), pemOf(m.ca.cert, m.root.cert)...)...)
+			m.Chain = append(dcaptest.PEM(m.PCK.Cert), append([]byte("hello\n"), dcaptest.PEM(m.CA.Cert, m.Root.Cert)...)...)
 		}, verdict.ReasonMalformed},
-		{"root alone", func(m *machine) { m.pck, m.chain = m.root, pemOf(m.root.cert) }, verdict.ReasonChainInvalid},
+		{"root altered", func(m *machine) {
+			altered := bytes.Clone(m.Root.Cert.Raw)
+			altered[len(altered)-1] ^= 1 // its signature
+			m.Chain = append(dcaptest.PEM(m.PCK.Cert, m.CA.Cert), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: altered})...)
+		}, verdict.ReasonChainInvalid},
+		{"root alone", func(m *machine) { m.PCK, m.Chain = m.Root, dcaptest.PEM(m.Root.Cert) }, verdict.ReasonChainInvalid},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t)
-			m.quote() // makes the PCK
+			m.Quote() // makes the PCK
 			c.set(m)
-			a := appraise(t, newTest(t, m.deps(nil)), m.quote(), nil, m.now)
+			a := appraise(t, newTest(t, m.deps(nil)), m.Quote(), nil, m.Now)
 			if c.code == "" {
 				if a.Status() != verdict.TierWarning {
 					t.Errorf("%v %v", a.Vector, a.Reasons)
@@ -301,14 +327,14 @@ func TestCollateralFlips(t *testing.T) {
 // TestConcurrent is for the race detector: cold caches, many users.
 func TestConcurrent(t *testing.T) {
 	m := newMachine(t)
-	raw := m.quote()
-	v := newTest(t, m.deps(bundle(t, m.collateral())))
+	raw := m.Quote()
+	v := newTest(t, m.deps(bundle(t, m.Collateral())))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 20 {
 				a, err := v.Appraise(context.Background(), verifiers.Input{
-					MediaType: evidence.MediaType{Base: typeQuote}, Evidence: raw, Time: m.now})
+					MediaType: evidence.MediaType{Base: typeQuote}, Evidence: raw, Time: m.Now})
 				if err != nil || a.Vector[verdict.Hardware] != 2 {
 					t.Errorf("%v %v", err, a.Reasons)
 				}
@@ -325,7 +351,7 @@ func TestDeviceFact(t *testing.T) {
 		t.Errorf("device %v", a.Facts.Device)
 	}
 	m = newMachine(t)
-	m.ppid = make([]byte, 16)
+	m.PPID = make([]byte, 16)
 	if a := m.outcome(t); a.Facts.Device != nil || a.Vector[verdict.Hardware] != 2 {
 		t.Errorf("a PPID of zero identifies something: %v %v", a.Facts.Device, a.Reasons)
 	}
@@ -333,7 +359,7 @@ func TestDeviceFact(t *testing.T) {
 
 func TestSchemeIsComplete(t *testing.T) {
 	s := Scheme()
-	if s.Name != "intel-tdx" || s.NonceSize != 64 || s.Class != verifiers.ClassCPU || len(s.Accepts) != 4 || len(s.Required) != 4 {
+	if s.Name != "intel-tdx" || s.NonceSize != 64 || s.Class != verifiers.ClassCPU || len(s.Accepts) != 5 || len(s.Required) != 4 {
 		t.Errorf("%+v", s)
 	}
 	if _, err := s.New(verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{Name: {nil}}}); err == nil {
@@ -353,8 +379,8 @@ func TestSecondParser(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := bytes.Clone(v4)
-	changed[headerSize+520] ^= 1 // REPORTDATA
-	const sig4 = headerSize + bodySize10
+	changed[dcap.HeaderSize+520] ^= 1 // REPORTDATA
+	const sig4 = dcap.HeaderSize + dcap.SizeTD10
 	for name, raw := range map[string][]byte{
 		"other field": changed, "other quote": v5,
 		"panic": at16(v4, sig4+4+128+6+384+64, 65535),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package inteltdx
+package dcap
 
 import (
 	"bytes"
@@ -12,19 +12,22 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/assize/assize/verdict"
 )
 
-// failure is a check that did not hold: a reason code of the verdict package
+// Failure is a check that did not hold: a reason code of the verdict package
 // and a sentence.
-type failure struct{ code, detail string }
+type Failure struct{ Code, Detail string }
 
-func (f *failure) Error() string { return f.code + ": " + f.detail }
+// Error implements error.
+func (f *Failure) Error() string { return f.Code + ": " + f.Detail }
 
-func failf(code, format string, args ...any) *failure {
-	return &failure{code: code, detail: fmt.Sprintf(format, args...)}
+// Failf makes a failure.
+func Failf(code, format string, args ...any) *Failure {
+	return &Failure{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
 // window is the time in which one signed thing is valid, both ends included.
@@ -61,13 +64,16 @@ func firstOutside(ws []window, t time.Time) string {
 type roots []*x509.Certificate
 
 func newRoots(extra []*x509.Certificate) (roots, error) {
+	if slices.Contains(extra, nil) {
+		return nil, errors.New("dcap: extra root is nil")
+	}
 	block, _ := pem.Decode([]byte(intelRootPEM))
 	if block == nil {
-		return nil, errors.New("inteltdx: pinned root is not PEM")
+		return nil, errors.New("dcap: pinned root is not PEM")
 	}
 	pinned, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("inteltdx: pinned root: %w", err)
+		return nil, fmt.Errorf("dcap: pinned root: %w", err)
 	}
 	return append(roots{pinned}, extra...), nil
 }
@@ -113,24 +119,29 @@ func newIssuerID(root, ca *x509.Certificate) issuerID {
 }
 
 // verify checks a chain, target first, whose root may be left out.
-func (rs roots) verify(certs []*x509.Certificate) (*verified, *failure) {
+func (rs roots) verify(certs []*x509.Certificate) (*verified, *Failure) {
 	for _, c := range certs {
 		if _, ok := p256Key(c); !ok || c.SignatureAlgorithm != x509.ECDSAWithSHA256 {
-			return nil, failf(verdict.ReasonChainInvalid, "certificate %q is not ECDSA P-256 with SHA-256", c.Subject.CommonName)
+			return nil, Failf(verdict.ReasonChainInvalid, "certificate %q is not ECDSA P-256 with SHA-256", c.Subject.CommonName)
 		}
 	}
 	last := certs[len(certs)-1]
 	root := rs.anchor(last)
 	if root == nil {
-		return nil, failf(verdict.ReasonUnknownRoot, "chain ends at issuer %q (SHA-256 of the last certificate %x), which is no trusted root",
+		return nil, Failf(verdict.ReasonUnknownRoot, "chain ends at issuer %q (SHA-256 of the last certificate %x), which is no trusted root",
 			last.Issuer.CommonName, sha256.Sum256(last.Raw))
 	}
 	path := certs
 	if selfIssued(last) {
+		// Its key is that of the trusted root, which counts; but a copy that is not
+		// even signed by that key was altered.
+		if !last.Equal(root) && root.CheckSignature(last.SignatureAlgorithm, last.RawTBSCertificate, last.Signature) != nil {
+			return nil, Failf(verdict.ReasonChainInvalid, "the root certificate in the chain is not signed by its own key")
+		}
 		path = certs[:len(certs)-1]
 	}
 	if len(path) == 0 {
-		return nil, failf(verdict.ReasonChainInvalid, "chain has no certificate but the root")
+		return nil, Failf(verdict.ReasonChainInvalid, "chain has no certificate but the root")
 	}
 	v := &verified{certs: append(append([]*x509.Certificate(nil), path...), root)}
 	for _, c := range v.certs {
@@ -144,7 +155,7 @@ func (rs roots) verify(certs []*x509.Certificate) (*verified, *failure) {
 
 // checkPath verifies the signatures at a time when all certificates are valid,
 // so that the outcome does not depend on the time of the appraisal.
-func (v *verified) checkPath() *failure {
+func (v *verified) checkPath() *Failure {
 	at := v.windows[0].from
 	for _, w := range v.windows {
 		if w.from.After(at) {
@@ -152,7 +163,7 @@ func (v *verified) checkPath() *failure {
 		}
 	}
 	if s := firstOutside(v.windows, at); s != "" {
-		return failf(verdict.ReasonChainInvalid, "the certificates are never valid together: %s", s)
+		return Failf(verdict.ReasonChainInvalid, "the certificates are never valid together: %s", s)
 	}
 	n := len(v.certs)
 	opts := x509.VerifyOptions{
@@ -165,14 +176,14 @@ func (v *verified) checkPath() *failure {
 	}
 	chains, err := v.certs[0].Verify(opts)
 	if err != nil {
-		return failf(verdict.ReasonChainInvalid, "certificate chain: %v", err)
+		return Failf(verdict.ReasonChainInvalid, "certificate chain: %v", err)
 	}
 	for _, c := range chains {
 		if sameChain(c, v.certs) {
 			return nil
 		}
 	}
-	return failf(verdict.ReasonChainInvalid, "certificate chain holds certificates that are not part of the path")
+	return Failf(verdict.ReasonChainInvalid, "certificate chain holds certificates that are not part of the path")
 }
 
 func sameChain(a, b []*x509.Certificate) bool {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package inteltdx
+package dcap
 
 // intelRootPEM is the Intel SGX Root CA, serial
 // 22650cd65a9d3489f383b49552bf501b392706ac, valid 2018-05-21 to 2049-12-31, as
@@ -22,3 +22,6 @@ Ur9QGzknBqwwDgYDVR0PAQH/BAQDAgEGMBIGA1UdEwEB/wQIMAYBAf8CAQEwCgYI
 KoZIzj0EAwIDSQAwRgIhAOW/5QkR+S9CiSDcNoowLuPRLsWGf/Yi7GSX94BgwTwg
 AiEA4J0lrHoMs+Xo5o/sX6O9QWxHRAvZUGOdRQ7cvqRXaqI=
 -----END CERTIFICATE-----`
+
+// IntelRoot is the pinned root in PEM.
+func IntelRoot() string { return intelRootPEM }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package inteltdx
+package dcap
 
 import (
 	"cmp"
@@ -25,12 +25,20 @@ func (l *level) compare(o *level) int {
 	)
 }
 
-// checkPlatformLevels wants complete levels in strictly descending order.
-func checkPlatformLevels(ls []level) error {
+// checkPlatformLevels wants complete levels in strictly descending order. For SGX
+// the TDX components say nothing and are dropped.
+func checkPlatformLevels(ls []level, tee TEE) error {
 	missing := func(c svn) bool { return c.SVN == nil }
+	components := 16
+	if tee == SGX {
+		components = 0
+	}
 	for i := range ls {
 		l := &ls[i]
-		if l.Status == nil || l.TCB.PCESVN == nil || len(l.TCB.SGX) != 16 || len(l.TCB.TDX) != 16 ||
+		if tee == SGX {
+			l.TCB.TDX = nil
+		}
+		if l.Status == nil || l.TCB.PCESVN == nil || len(l.TCB.SGX) != 16 || len(l.TCB.TDX) != components ||
 			slices.ContainsFunc(l.TCB.SGX, missing) || slices.ContainsFunc(l.TCB.TDX, missing) {
 			return fmt.Errorf("level %d is incomplete", i)
 		}
@@ -42,11 +50,15 @@ func checkPlatformLevels(ls []level) error {
 }
 
 // checkISVLevels wants complete levels in strictly descending order of their
-// ISV SVN.
+// ISV SVN, with one of the three statuses that Intel has for them: how any other
+// would merge is not said.
 func checkISVLevels(ls []level) error {
 	for i, l := range ls {
 		if l.Status == nil || l.TCB.ISVSVN == nil {
 			return fmt.Errorf("level %d is incomplete", i)
+		}
+		if s := *l.Status; s != UpToDate && s != OutOfDate && s != Revoked {
+			return fmt.Errorf("level %d is %s, expected UpToDate, OutOfDate or Revoked", i, s)
 		}
 		if i > 0 && *ls[i-1].TCB.ISVSVN <= *l.TCB.ISVSVN {
 			return fmt.Errorf("level %d with ISV SVN %d is not below level %d with %d",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package inteltdx
+package dcap
 
 import (
 	"crypto/ecdsa"
@@ -20,6 +20,7 @@ import (
 const (
 	cnRoot       = "Intel SGX Root CA"
 	cnPlatform   = "Intel SGX PCK Platform CA"
+	cnProcessor  = "Intel SGX PCK Processor CA"
 	cnPCK        = "Intel SGX PCK Certificate"
 	cnTCBSigning = "Intel SGX TCB Signing"
 
@@ -27,15 +28,14 @@ const (
 	locality     = "Sample City"
 
 	urlRootCRL = "https://certificates.simulated-vendor.invalid/SimulatedRootCA.der"
-	urlPCKCRL  = "https://api.simulated-vendor.invalid/sgx/certification/v4/pckcrl?ca=platform&encoding=der"
+	urlPCKCRL  = "https://api.simulated-vendor.invalid/sgx/certification/v4/pckcrl?ca=%s&encoding=der"
 )
 
-// The authorities' certificates have one fixed validity, so that machines of
-// one vendor have one root, whenever they are simulated.
-var (
-	authorityFrom = time.Date(2018, 5, 21, 10, 50, 10, 0, time.UTC)
-	authorityTo   = time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC)
-)
+// Validity is that of the authorities' certificates, one for all, so that machines of one
+// vendor have one root, whenever they are simulated.
+func Validity() (from, to time.Time) {
+	return time.Date(2018, 5, 21, 10, 50, 10, 0, time.UTC), time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC)
+}
 
 // Object identifiers of the certificate profile.
 var (
@@ -52,27 +52,48 @@ var (
 	oidAuthorityKeyID   = asn1.ObjectIdentifier{2, 5, 29, 35}
 )
 
-// authorities are what a vendor has.
-type authorities struct {
-	root, platform, signing *pki.Authority
-}
+// CA is one of the two authorities that issue PCK certificates.
+type CA string
 
-func newAuthorities(vendor pki.Seed) (a authorities, err error) {
+// Authorities of PCK certificates, by the names that Intel's service gives them.
+const (
+	// PlatformCA is for servers with several packages, whose certificates name
+	// an instance and a configuration.
+	PlatformCA CA = "platform"
+	// ProcessorCA is for platforms with one package.
+	ProcessorCA CA = "processor"
+)
+
+// Authorities are what a vendor has.
+type Authorities struct{ Root, Platform, Processor, Signing *pki.Authority }
+
+// NewAuthorities makes them; they follow from the vendor alone.
+func NewAuthorities(vendor pki.Seed) (a Authorities, err error) {
 	ca := x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	seed := vendor.Sub("intel-tdx")
+	seed := vendor.Sub("intel-tdx") // the name is older than the second user
 	make1 := func(issuer *pki.Authority, name string, p profile) *pki.Authority {
 		if err != nil {
 			return nil
 		}
-		p.from, p.to, p.crl = authorityFrom, authorityTo, urlRootCRL
+		p.from, p.to = Validity()
+		p.crl = urlRootCRL
 		var out *pki.Authority
 		out, err = p.issue(issuer, seed.Sub(name))
 		return out
 	}
-	a.root = make1(nil, "root", profile{cn: cnRoot, usage: ca, pathLen: 1})
-	a.platform = make1(a.root, "pck-platform-ca", profile{cn: cnPlatform, usage: ca, pathLen: 0})
-	a.signing = make1(a.root, "tcb-signing", profile{cn: cnTCBSigning, usage: endEntity, pathLen: notCA})
+	a.Root = make1(nil, "root", profile{cn: cnRoot, usage: ca, pathLen: 1})
+	a.Platform = make1(a.Root, "pck-platform-ca", profile{cn: cnPlatform, usage: ca, pathLen: 0})
+	a.Processor = make1(a.Root, "pck-processor-ca", profile{cn: cnProcessor, usage: ca, pathLen: 0})
+	a.Signing = make1(a.Root, "tcb-signing", profile{cn: cnTCBSigning, usage: endEntity, pathLen: notCA})
 	return a, err
+}
+
+// Issuer is the authority of that name.
+func (a Authorities) Issuer(ca CA) *pki.Authority {
+	if ca == ProcessorCA {
+		return a.Processor
+	}
+	return a.Platform
 }
 
 const (
@@ -110,7 +131,7 @@ func (p profile) issue(issuer *pki.Authority, seed pki.Seed) (*pki.Authority, er
 		IsCA: p.pathLen != notCA, BasicConstraintsValid: true, KeyUsage: p.usage,
 		SignatureAlgorithm: x509.ECDSAWithSHA256,
 	}
-	if t.RawSubject, err = subject(p.cn); err != nil {
+	if t.RawSubject, err = Subject(p.cn); err != nil {
 		return nil, err
 	}
 	if t.ExtraExtensions, err = p.extensions(keyID, issuerID); err != nil {
@@ -134,14 +155,14 @@ func serial(seed pki.Seed) *big.Int {
 func keyIdentifier(key *ecdsa.PrivateKey) ([]byte, error) {
 	pub, err := key.PublicKey.Bytes()
 	if err != nil {
-		return nil, fmt.Errorf("inteltdx: %w", err)
+		return nil, fmt.Errorf("dcap: %w", err)
 	}
 	sum := sha256.Sum256(pub)
 	return sum[:20], nil
 }
 
-// subject is a name with the attributes of Intel's certificates.
-func subject(cn string) ([]byte, error) {
+// Subject is a name with the attributes of Intel's certificates.
+func Subject(cn string) ([]byte, error) {
 	utf8 := func(s string) asn1.RawValue { return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(s)} }
 	var name pkix.RDNSequence
 	for _, a := range []pkix.AttributeTypeAndValue{
@@ -192,7 +213,7 @@ func (p profile) extensions(keyID, issuerID []byte) (out []pkix.Extension, err e
 	} {
 		der, err := asn1.Marshal(e.value)
 		if err != nil {
-			return nil, fmt.Errorf("inteltdx: extension %v: %w", e.id, err)
+			return nil, fmt.Errorf("dcap: extension %v: %w", e.id, err)
 		}
 		out = append(out, pkix.Extension{Id: e.id, Critical: e.critical, Value: der})
 	}
