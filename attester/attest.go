@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/assize/assize/attester/inteltdx"
 	"github.com/assize/assize/attester/nvidia"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
@@ -212,7 +211,7 @@ func (m *Machine) attestCPU(c *Composite, s session, committed map[evidence.Path
 	}
 	who, as, about, media := p.device, s.for1(m, p), committed, m.cpuType
 	if s.tsm {
-		who, media = m.tsm, evidence.MediaType{Base: inteltdx.TypeTSMReport}
+		who, media = m.tsm, m.tsmType
 	}
 	switch {
 	case p.faults[ForeignMachine]: // it has other parts to speak about

@@ -24,7 +24,7 @@ var (
 
 func machine(tb testing.TB, d Description, faults ...string) *Machine {
 	tb.Helper()
-	o := Options{Machine: d, Now: testNow}
+	o := Options{Machine: d, Now: testNow, Vendors: vendors()}
 	for _, text := range faults {
 		f, err := ParseFault(text)
 		if err != nil {
@@ -78,6 +78,11 @@ func TestLayouts(t *testing.T) {
 		want string
 	}{
 		{builtIn(t, "cpu"), "cpu"},
+		{builtIn(t, "snp"), "cpu"},
+		{builtIn(t, "sgx"), "cpu"},
+		{builtIn(t, "cca"), "cpu"},
+		{builtIn(t, "nitro"), "cpu"},
+		{Description{Name: "psa", CPU: CPU{Kind: "arm-cca"}, PSA: Set{Count: 2}}, "cpu psa/0 psa/1"},
 		{builtIn(t, "cpu-gpu"), "cpu gpu"},
 		{builtIn(t, "hgx"), "cpu gpu switch"},
 		{builtIn(t, "tdisp"), "cpu gpu nic/0 nic/1 nic/2 nic/3"},
@@ -231,6 +236,16 @@ func TestParseDescription(t *testing.T) {
 		"unknown binding":   "binding: glue\n",
 		"ak without vTPM":   "binding: ak\n",
 		"nothing":           "cpu: {kind: none}\n",
+		"SGX quote of TDX":  "cpu: {kind: intel-sgx, quote: v5-1.5}\n",
+		"SGX as TSM":        "cpu: {kind: intel-sgx, form: tsm}\n",
+		"Nitro as TSM":      "cpu: {kind: aws-nitro, form: tsm}\n",
+		"quote of SNP":      "cpu: {kind: amd-snp, quote: v4}\n",
+		"product of TDX":    "cpu: {product: milan}\n",
+		"key of TDX":        "cpu: {key: vlek}\n",
+		"unknown SNP key":   "cpu: {kind: amd-snp, key: rsa}\n",
+		"TDISP of Nitro":    "cpu: {kind: aws-nitro}\ndevices: {count: 1, tdisp: true}\n",
+		"TDISP of CCA":      "cpu: {kind: arm-cca}\ndevices: {count: 1, tdisp: true}\n",
+		"too many PSA":      "psa: {count: 17}\n",
 		"Blackwell board":   "gpus: {count: 1, kind: blackwell}\nswitches: {count: 1}\n",
 		"long name":         "name: " + strings.Repeat("x", 65) + "\n",
 		"too large":         strings.Repeat("#", maxDescription+1),
@@ -250,6 +265,12 @@ func TestFaultsAreChecked(t *testing.T) {
 		}
 		if _, err := New(Options{Machine: d, Now: testNow, Faults: []Fault{f}}); err == nil {
 			t.Errorf("%s: accepted", text)
+		}
+	}
+	for f, kind := range map[FaultKind]Kind{OutdatedTCB: KindNitro, Revoked: KindCCA, Expired: KindCCA} {
+		d := Description{Name: "x", CPU: CPU{Kind: string(kind)}}
+		if _, err := New(Options{Machine: d, Now: testNow, Faults: []Fault{{"cpu", f}}}); err == nil || !strings.Contains(err.Error(), "does not apply") {
+			t.Errorf("%s of %s: %v", f, kind, err)
 		}
 	}
 	twice := Fault{"cpu", Debug}

@@ -25,6 +25,8 @@ type Description struct {
 	Switches Set     `yaml:"switches"`
 	Devices  Devices `yaml:"devices"`
 	VTPM     VTPM    `yaml:"vtpm"`
+	// PSA are microcontrollers with a PSA root of trust.
+	PSA Set `yaml:"psa"`
 	// Binding ties the parts together: BindCommitment (default), BindNonce or BindAK.
 	Binding string `yaml:"binding"`
 	// Layout is Flat (default) or Nested.
@@ -33,14 +35,18 @@ type Description struct {
 
 // CPU is the CPU TEE.
 type CPU struct {
-	// Kind is KindTDX (default), KindSNP or "none".
+	// Kind is KindTDX (default), KindSNP, KindSGX, KindCCA, KindNitro or "none".
 	Kind string `yaml:"kind"`
-	// Quote is the form of a TDX quote: "v5-1.5" (default), "v5-1.0" or "v4".
+	// Quote is the form of a quote: for TDX "v5-1.5" (default), "v5-1.0" or "v4", for
+	// SGX "v3" (default), "v4" or "v5".
 	Quote string `yaml:"quote"`
 	// Product is the SNP processor: "genoa" (default), "milan" or "turin".
 	Product string `yaml:"product"`
-	// Form is how the report is wrapped: "raw" (default), "tsm", or for TDX
-	// "json" with the event log, which is the default beside TDISP devices.
+	// Key is what signs an SNP report: "vcek" (default), a key of the chip, or "vlek",
+	// one of the cloud provider's.
+	Key string `yaml:"key"`
+	// Form is how the report is wrapped: "raw" (default), for TDX, SNP and CCA "tsm",
+	// or for TDX "json" with the event log, which is the default beside TDISP devices.
 	Form string `yaml:"form"`
 }
 
@@ -95,6 +101,7 @@ const (
 	maxGPUs        = 8
 	maxSwitches    = 4
 	maxDevices     = 64
+	maxPSA         = 16
 	maxDescription = 64 << 10
 )
 
@@ -138,13 +145,24 @@ var builtIns = []Description{
 	{Name: "cpu"},
 	{Name: "cpu-gpu", GPUs: GPUs{Count: 1}},
 	{Name: "hgx", GPUs: GPUs{Count: maxGPUs}, Switches: Set{Count: maxSwitches}},
+	{Name: "snp", CPU: CPU{Kind: string(KindSNP)}},
+	{Name: "sgx", CPU: CPU{Kind: string(KindSGX)}},
+	{Name: "cca", CPU: CPU{Kind: string(KindCCA)}},
+	{Name: "nitro", CPU: CPU{Kind: string(KindNitro)}},
 	{Name: "tdisp", GPUs: GPUs{Count: 1}, Devices: Devices{Count: 4, TDISP: true}},
 }
 
-// choice fills a default in and refuses what is not in the list.
+// choice fills a default in and refuses what is not in the list; of an empty list
+// nothing may be chosen.
 func choice(field string, value *string, words ...string) error {
 	if *value == "" {
-		*value = words[0]
+		if len(words) > 0 {
+			*value = words[0]
+		}
+		return nil
+	}
+	if len(words) == 0 {
+		return fmt.Errorf("attester: %s is %q, and this kind of CPU has none", field, *value)
 	}
 	if !slices.Contains(words, *value) {
 		return fmt.Errorf("attester: %s is %q, want one of %s", field, *value, strings.Join(words, ", "))
@@ -169,18 +187,20 @@ func (d Description) filled() (Description, error) {
 	if d.CPU.Kind == "" {
 		d.CPU.Kind = string(KindTDX)
 	}
-	forms := []string{"raw", "tsm"}
-	if d.CPU.Kind == string(KindTDX) {
-		forms = append(forms, "json")
-		if d.CPU.Form == "" && (d.Devices.TDISP || d.Binding == BindAK) {
-			d.CPU.Form = "json"
-		}
+	if d.CPU.Form == "" && d.CPU.Kind == string(KindTDX) && (d.Devices.TDISP || d.Binding == BindAK) {
+		d.CPU.Form = "json"
+	}
+	kind := cpuKinds[Kind(d.CPU.Kind)]
+	kinds := make([]string, 0, len(cpuKinds))
+	for _, k := range append(CPUKinds(), kindNone) {
+		kinds = append(kinds, string(k))
 	}
 	err := errors.Join(
-		choice("cpu.kind", &d.CPU.Kind, string(KindTDX), string(KindSNP), "none"),
-		choice("cpu.quote", &d.CPU.Quote, "v5-1.5", "v5-1.0", "v4"),
-		choice("cpu.product", &d.CPU.Product, "genoa", "milan", "turin"),
-		choice("cpu.form", &d.CPU.Form, forms...),
+		choice("cpu.kind", &d.CPU.Kind, kinds...),
+		choice("cpu.quote", &d.CPU.Quote, kind.quotes...),
+		choice("cpu.product", &d.CPU.Product, kind.products...),
+		choice("cpu.key", &d.CPU.Key, kind.keys...),
+		choice("cpu.form", &d.CPU.Form, kind.forms...),
 		choice("gpus.kind", &d.GPUs.Kind, "hopper", "blackwell"),
 		choice("devices.spdm", &d.Devices.SPDM, "1.2", "1.1", "1.3"),
 		choice("devices.suite", &d.Devices.Suite, "p384", "p256"),
@@ -189,6 +209,7 @@ func (d Description) filled() (Description, error) {
 		between("gpus.count", d.GPUs.Count, maxGPUs),
 		between("switches.count", d.Switches.Count, maxSwitches),
 		between("devices.count", d.Devices.Count, maxDevices),
+		between("psa.count", d.PSA.Count, maxPSA),
 	)
 	if d.VTPM.Key != "" {
 		err = errors.Join(err, choice("vtpm.key", &d.VTPM.Key, "p256", "rsa2048"))
@@ -208,7 +229,9 @@ func (d Description) sensible() error {
 		return errors.New("attester: NVSwitches are simulated for Hopper boards only")
 	case d.Binding == BindAK && (d.VTPM.Key == "" || d.CPU.Kind != string(KindTDX) || d.CPU.Form != "json"):
 		return errors.New("attester: binding ak wants a vTPM, and TDX in the form json, which carries the runtime data")
-	case d.CPU.Kind == "none" && d.GPUs.Count+d.Switches.Count+d.Devices.Count == 0 && d.VTPM.Key == "":
+	case d.Devices.TDISP && !slices.Contains([]Kind{KindTDX, KindSNP, kindNone}, Kind(d.CPU.Kind)):
+		return fmt.Errorf("attester: TDISP devices are simulated beside %s and %s, not %s", KindTDX, KindSNP, d.CPU.Kind)
+	case d.CPU.Kind == string(kindNone) && d.GPUs.Count+d.Switches.Count+d.Devices.Count+d.PSA.Count == 0 && d.VTPM.Key == "":
 		return errors.New("attester: a machine of nothing")
 	}
 	return nil

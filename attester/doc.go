@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package attester is a simulated machine: a CPU TEE, GPUs, switches, PCIe
-// devices and a virtual TPM, with a test PKI of their own, that answer a
-// challenge with composite evidence bit for bit like that of real ones, honest
-// or with faults on request. Begin with New; BuiltIn has machines to begin with.
+// Package attester is a simulated machine: a CPU TEE (TDX, SEV-SNP, SGX, Arm CCA
+// or AWS Nitro), GPUs, switches, PCIe devices, a virtual TPM and microcontrollers,
+// with a test PKI of their own, that answer a challenge with composite evidence
+// bit for bit like that of real ones, honest or with faults on request. Begin with
+// New; BuiltIn has machines to begin with.
 //
 //	d, _ := attester.BuiltIn("cpu-gpu")
 //	m, err := attester.New(attester.Options{Machine: d, Now: now})

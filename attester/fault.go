@@ -90,10 +90,14 @@ func (f Fault) String() string { return string(f.Label) + ":" + string(f.Kind) }
 // Applies reports whether a fault makes sense for a kind of part.
 func Applies(f FaultKind, k Kind) bool {
 	switch f {
-	case Debug, OutdatedTCB:
+	case Debug:
 		return k != KindTPM
+	case OutdatedTCB: // AWS names no version of what runs below an enclave
+		return k != KindTPM && k != KindNitro
+	case Revoked, Expired: // Arm's tokens come without certificates
+		return k != KindCCA && k != KindPSA
 	case Duplicate:
-		return k == KindGPU || k == KindSwitch || k == KindSPDM
+		return k == KindGPU || k == KindSwitch || k == KindSPDM || k == KindPSA
 	case Unbound:
 		return k.cpu()
 	case ReportSwapped:

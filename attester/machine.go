@@ -15,6 +15,7 @@ import (
 	"github.com/assize/assize/attester/inteltdx"
 	"github.com/assize/assize/attester/nvidia"
 	"github.com/assize/assize/attester/pki"
+	"github.com/assize/assize/attester/psa"
 	"github.com/assize/assize/attester/spdm"
 	"github.com/assize/assize/attester/tcgtpm"
 	"github.com/assize/assize/evidence"
@@ -50,6 +51,7 @@ type Machine struct {
 	// tsm and otherTSM are the CPU's device and that of the other machine with
 	// TSM reports, as ratsd collects them.
 	tsm, otherTSM device
+	tsmType       evidence.MediaType
 	lead          *ecdsa.PrivateKey
 	signer        *trust.Signer
 }
@@ -120,7 +122,7 @@ func (m *Machine) path(name string) evidence.Path {
 
 // layOut makes the empty places.
 func (m *Machine) layOut() {
-	if m.d.CPU.Kind != "none" {
+	if Kind(m.d.CPU.Kind) != kindNone {
 		m.cpu = &slot{label: m.path("cpu"), kind: Kind(m.d.CPU.Kind)}
 	}
 	add := func(name string, kind Kind, media string, n int) *group {
@@ -136,6 +138,7 @@ func (m *Machine) layOut() {
 	add("gpu", KindGPU, nvidia.MediaType, m.d.GPUs.Count).array = true
 	add("switch", KindSwitch, nvidia.MediaType, m.d.Switches.Count).array = true
 	add("nic", KindSPDM, spdm.MediaType, m.d.Devices.Count)
+	add("psa", KindPSA, psa.MediaType, m.d.PSA.Count)
 	if m.d.VTPM.Key != "" {
 		g := add("vtpm", KindTPM, tcgtpm.MediaTypeCBOR, 1)
 		g.single, g.slots[0].label = true, g.path
@@ -179,7 +182,7 @@ func (m *Machine) place(faults []Fault) error {
 		}
 		s := slots[i]
 		if !Applies(f.Kind, s.kind) || f.Kind == Unbound && m.d.Binding != BindCommitment || f.Kind == ReportSwapped && !m.d.Devices.TDISP {
-			return fmt.Errorf("attester: fault %s: it makes no sense for this part of this machine", f)
+			return fmt.Errorf("attester: fault %s: it does not apply to this part of this machine", f)
 		}
 		if s.faults[f.Kind] {
 			return fmt.Errorf("attester: fault %s is given twice", f)
@@ -232,13 +235,11 @@ func (m *Machine) build(own, foreign *workshop) error {
 }
 
 func (m *Machine) buildCPU(own, foreign *workshop, events []inteltdx.Event) (err error) {
-	var media string
-	if m.cpu.device, media, err = own.cpu(m.cpu.knobs(), events); err != nil {
+	if m.cpu.device, m.cpuType, err = own.cpu(m.cpu.knobs(), events); err != nil {
 		return fmt.Errorf("attester: %s: %w", m.cpu.label, err)
 	}
-	m.cpuType = evidence.MediaType{Base: media}
-	if m.tsm, err = own.tsm(m.cpu.knobs(), events); err == nil {
-		m.otherTSM, err = foreign.tsm(knobs{}, events)
+	if m.tsm, m.tsmType, err = own.tsm(m.cpu.knobs(), events); err == nil {
+		m.otherTSM, _, err = foreign.tsm(knobs{}, events)
 	}
 	if err != nil {
 		return fmt.Errorf("attester: %s: %w", m.cpu.label, err)
@@ -258,6 +259,8 @@ func make1(w *workshop, kind Kind, i int, k knobs) (device, error) {
 		return w.nvswitch(i, k)
 	case KindSPDM:
 		return w.spdm(i, k)
+	case KindPSA:
+		return w.psa(i, k)
 	case KindTPM:
 		if i > 0 {
 			again := *w

@@ -4,15 +4,13 @@ package attester
 
 import (
 	"crypto/x509"
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/assize/assize/attester/amdsnp"
-	"github.com/assize/assize/attester/inteltdx"
 	"github.com/assize/assize/attester/nvidia"
 	"github.com/assize/assize/attester/pki"
+	"github.com/assize/assize/attester/psa"
 	"github.com/assize/assize/attester/spdm"
 	"github.com/assize/assize/attester/tcgtpm"
 )
@@ -24,13 +22,24 @@ type Kind string
 const (
 	KindTDX    Kind = "intel-tdx"
 	KindSNP    Kind = "amd-snp"
+	KindSGX    Kind = "intel-sgx"
+	KindCCA    Kind = "arm-cca"
+	KindNitro  Kind = "aws-nitro"
 	KindGPU    Kind = "nvidia-gpu"
 	KindSwitch Kind = "nvidia-nvswitch"
 	KindSPDM   Kind = "dmtf-spdm"
 	KindTPM    Kind = "tcg-tpm"
+	KindPSA    Kind = "psa"
 )
 
-func (k Kind) cpu() bool { return k == KindTDX || k == KindSNP }
+// KindRealm is no part: it names the reference values of the realm on an Arm CCA
+// platform, which its owner states and not the platform's vendor.
+const KindRealm Kind = "arm-cca-realm"
+
+func (k Kind) cpu() bool {
+	_, ok := cpuKinds[k]
+	return ok && k != kindNone
+}
 
 // nonceSize is the length in bytes of the challenge that the evidence carries.
 func (k Kind) nonceSize() int {
@@ -40,7 +49,8 @@ func (k Kind) nonceSize() int {
 	return 32
 }
 
-// device is one part that answers: one of the simulators, or a wrapper.
+// device is one part that answers: one of the simulators, or a wrapper. Root is
+// nil for one whose key stands in reference values and not below a root.
 type device interface {
 	Evidence(nonce []byte) ([]byte, error)
 	Root() *x509.Certificate
@@ -62,11 +72,16 @@ func (w wrapped) Evidence(nonce []byte) ([]byte, error) {
 	return w.wrap(raw)
 }
 
-// tsmSNP is an SNP guest whose report travels as a TSM report.
-type tsmSNP struct{ *amdsnp.Device }
+// tsmReport is a device whose report travels as a TSM report.
+type tsmReport struct{ tsmReporter }
+
+type tsmReporter interface {
+	device
+	TSMReport(nonce []byte) ([]byte, error)
+}
 
 // Evidence implements device.
-func (d tsmSNP) Evidence(nonce []byte) ([]byte, error) { return d.TSMReport(nonce) }
+func (d tsmReport) Evidence(nonce []byte) ([]byte, error) { return d.TSMReport(nonce) }
 
 // workshop makes the parts of one machine. Machines with one vendors value
 // chain to the same roots; seed makes them different machines.
@@ -91,63 +106,6 @@ type Vendors struct {
 func NewVendors(seed string, now time.Time) *Vendors {
 	s := pki.NewSeed("vendors").Sub(seed)
 	return &Vendors{seed: s, now: now, amd: amdsnp.NewVendor(s.Sub(string(KindSNP)), now)}
-}
-
-func (w *workshop) cpu(k knobs, events []inteltdx.Event) (device, string, error) {
-	if Kind(w.d.CPU.Kind) == KindSNP {
-		return w.snp(k)
-	}
-	forms := map[string]inteltdx.Quote{"v5-1.5": inteltdx.V5TDX15, "v5-1.0": inteltdx.V5TDX10, "v4": inteltdx.V4}
-	d, err := inteltdx.New(inteltdx.Options{
-		Vendor: w.vendors.seed.Sub(string(KindTDX)), Device: w.seed.Sub("cpu"), Now: w.now, Quote: forms[w.d.CPU.Quote], Events: events,
-		Debug: k.debug, OutdatedTCB: k.outdated, Revoked: k.revoked, Expired: k.expired, WrongSigner: k.wrongSigner, Measurement: k.measurement,
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	switch w.d.CPU.Form {
-	case "tsm":
-		return wrapped{d, inteltdx.TSMReport}, inteltdx.TypeTSMReport, nil
-	case "json":
-		return wrapped{d, func(quote []byte) ([]byte, error) { return withRuntime(quote, d.EventLog(), w.runtime) }}, inteltdx.TypeJSON, nil
-	}
-	return d, inteltdx.TypeQuote, nil
-}
-
-// tsm is the same CPU with its report as a TSM report.
-func (w *workshop) tsm(k knobs, events []inteltdx.Event) (device, error) {
-	same := *w
-	same.d.CPU.Form = "tsm"
-	d, _, err := same.cpu(k, events)
-	return d, err
-}
-
-// withRuntime adds the member runtime_data to a quote in JSON.
-func withRuntime(quote, log, runtime []byte) ([]byte, error) {
-	out, err := inteltdx.JSON(quote, log)
-	if err != nil || runtime == nil {
-		return out, err
-	}
-	if !json.Valid(runtime) {
-		return nil, fmt.Errorf("attester: runtime data are not JSON")
-	}
-	out = append(out[:len(out)-1], `,"runtime_data":`...)
-	return append(append(out, runtime...), '}'), nil
-}
-
-func (w *workshop) snp(k knobs) (device, string, error) {
-	products := map[string]amdsnp.Product{"genoa": amdsnp.Genoa, "milan": amdsnp.Milan, "turin": amdsnp.Turin}
-	d, err := amdsnp.New(amdsnp.Options{
-		Vendor: w.vendors.amd, Device: w.seed.Sub("cpu"), Now: w.now, Product: products[w.d.CPU.Product], Image: w.d.Name,
-		Debug: k.debug, OutdatedTCB: k.outdated, Revoked: k.revoked, Expired: k.expired, WrongSigner: k.wrongSigner, Measurement: k.measurement,
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	if w.d.CPU.Form == "tsm" {
-		return tsmSNP{d}, inteltdx.TypeTSMReport, nil
-	}
-	return d, amdsnp.MediaType, nil
 }
 
 func (w *workshop) seedOf(kind Kind, i int) pki.Seed {
@@ -205,4 +163,11 @@ func (w *workshop) tpm(k knobs) (*tcgtpm.Device, error) {
 		o.Key = tcgtpm.RSA2048
 	}
 	return tcgtpm.New(o)
+}
+
+func (w *workshop) psa(i int, k knobs) (device, error) {
+	return psa.New(psa.Options{
+		Device: w.seedOf(KindPSA, i), Now: w.now, Model: w.d.Name,
+		Debug: k.debug, OutdatedTCB: k.outdated, WrongSigner: k.wrongSigner, Measurement: k.measurement,
+	})
 }

@@ -34,14 +34,18 @@ const (
 func (m *Machine) ratsdLabel(l Leaf) string {
 	name := strings.TrimPrefix(string(l.Path), string(m.path("")))
 	switch {
-	case l.Kind.cpu():
+	case l.Kind.hasTSM():
 		return strings.Replace(name, "cpu", "tsm-report", 1)
+	case l.Kind.cpu():
+		return strings.Replace(name, "cpu", string(l.Kind), 1)
 	case l.Kind == KindGPU:
 		return "nv-gpu-evidence"
 	case l.Kind == KindSwitch:
 		return "nv-switch-evidence"
 	case l.Kind == KindTPM:
 		return strings.Replace(name, "vtpm", "tpm", 1)
+	case l.Kind == KindPSA:
+		return "psa-" + name[strings.LastIndexByte(name, '/')+1:]
 	}
 	return "spdm-" + name[strings.LastIndexByte(name, '/')+1:]
 }

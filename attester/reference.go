@@ -10,8 +10,12 @@ import (
 	"time"
 
 	"github.com/assize/assize/attester/amdsnp"
+	"github.com/assize/assize/attester/armcca"
+	"github.com/assize/assize/attester/awsnitro"
+	"github.com/assize/assize/attester/intelsgx"
 	"github.com/assize/assize/attester/inteltdx"
 	"github.com/assize/assize/attester/nvidia"
+	"github.com/assize/assize/attester/psa"
 	"github.com/assize/assize/attester/refvalues"
 	"github.com/assize/assize/attester/spdm"
 	"github.com/assize/assize/attester/tcgtpm"
@@ -23,47 +27,87 @@ func simulator(d device) device {
 	switch w := d.(type) {
 	case wrapped:
 		return w.device
-	case tsmSNP:
-		return w.Device
+	case tsmReport:
+		return w.tsmReporter
 	}
 	return d
 }
 
-// entry is what an honest part of this kind reports.
-func (m *Machine) entry(s *slot) (refvalues.Entry, error) {
+// stated is what one document says about one part.
+type stated struct {
+	kind  Kind // of the document
+	entry refvalues.Entry
+	keys  []refvalues.KeyEntry
+}
+
+// stated are the values of an honest part of this kind.
+func (m *Machine) stated(s *slot) ([]stated, error) {
+	if d, ok := simulator(s.device).(*armcca.Device); ok {
+		return statedCCA(d)
+	}
+	one := stated{kind: s.kind}
+	var err error
 	switch d := simulator(s.device).(type) {
 	case *inteltdx.Device:
-		return refvalues.IntelTDX(d.Measurements())
+		one.entry, err = refvalues.IntelTDX(d.Measurements())
+	case *intelsgx.Device:
+		one.entry, err = refvalues.IntelSGX(d.Measurements())
 	case *amdsnp.Device:
-		return refvalues.AMDSNP(d.Measurements(), nil)
+		if m.d.CPU.Key == "vlek" {
+			one.entry, err = refvalues.AMDSNPByProvider(d.Measurements(), simulatedProvider)
+			break
+		}
+		one.entry, err = refvalues.AMDSNP(d.Measurements(), nil)
+	case *awsnitro.Device:
+		one.entry, err = refvalues.AWSNitro(d.Measurements())
 	case *nvidia.Device:
 		if s.kind == KindSwitch {
-			return refvalues.NVSwitch(d.Measurements())
+			one.entry, err = refvalues.NVSwitch(d.Measurements())
+			break
 		}
-		return refvalues.NVIDIAGPU(d.Measurements(), map[string]string{"hopper": "HOPPER", "blackwell": "BLACKWELL"}[m.d.GPUs.Kind])
+		one.entry, err = refvalues.NVIDIAGPU(d.Measurements(), map[string]string{"hopper": "HOPPER", "blackwell": "BLACKWELL"}[m.d.GPUs.Kind])
 	case *spdm.Device:
-		return refvalues.SPDM(d.Identity(), d.Measurements(), d.InterfaceReferences())
+		one.entry, err = refvalues.SPDM(d.Identity(), d.Measurements(), d.InterfaceReferences())
 	case *tcgtpm.Device:
-		return refvalues.TPM(d.Measurements())
+		one.entry, err = refvalues.TPM(d.Measurements())
+	case *psa.Device:
+		var key refvalues.KeyEntry
+		one.entry, key, err = refvalues.PSA(d.References())
+		one.keys = append(one.keys, key)
+	default:
+		err = fmt.Errorf("attester: no reference values for %s", s.kind)
 	}
-	return refvalues.Entry{}, fmt.Errorf("attester: no reference values for %s", s.kind)
+	return []stated{one}, err
+}
+
+// statedCCA: the vendor of the platform states its software and its key, the owner
+// of the realm its measurements.
+func statedCCA(d *armcca.Device) ([]stated, error) {
+	platform, key, err := refvalues.ArmCCAPlatform(d.Platform())
+	if err != nil {
+		return nil, err
+	}
+	realm, err := refvalues.ArmCCARealm(d.Realm())
+	return []stated{{KindCCA, platform, []refvalues.KeyEntry{key}}, {KindRealm, realm, nil}}, err
 }
 
 // ReferenceDocuments are what the honest machine measures, one document per kind
-// of part. Faults do not change them.
+// of part, and KindRealm beside KindCCA. Faults do not change them.
 func (m *Machine) ReferenceDocuments() (map[Kind]*refvalues.Document, error) {
 	docs := map[Kind]*refvalues.Document{}
 	for _, s := range m.all() {
-		e, err := m.entry(s)
+		list, err := m.stated(s)
 		if err != nil {
 			return nil, fmt.Errorf("attester: %s: %w", s.label, err)
 		}
-		d := docs[s.kind]
-		if d == nil {
-			d = m.document(s.kind)
-			docs[s.kind] = d
+		for _, one := range list {
+			d := docs[one.kind]
+			if d == nil {
+				d = m.document(one.kind)
+				docs[one.kind] = d
+			}
+			d.Entries, d.Keys = append(d.Entries, one.entry), append(d.Keys, one.keys...)
 		}
-		d.Entries = append(d.Entries, e)
 	}
 	return docs, nil
 }
@@ -151,8 +195,11 @@ func (m *Machine) document(kind Kind) *refvalues.Document {
 		ID: name, TagID: name + "-values", Creator: "Assize simulated " + string(kind), Profile: refvalues.Profile,
 		NotBefore: m.now.Add(-24 * time.Hour).Truncate(time.Second), NotAfter: m.now.AddDate(1, 0, 0).Truncate(time.Second),
 	}
-	if kind == KindSNP {
-		d.Profile = refvalues.ProfileAMD
+	profiles := map[Kind]string{
+		KindSNP: refvalues.ProfileAMD, KindCCA: refvalues.ProfileCCAPlatform, KindRealm: refvalues.ProfileCCARealm, KindPSA: refvalues.ProfilePSA,
+	}
+	if p, ok := profiles[kind]; ok {
+		d.Profile = p
 	}
 	return d
 }

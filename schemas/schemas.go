@@ -20,7 +20,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-//go:embed *.json *.yaml
+//go:embed *.json *.yaml *.cddl
 var files embed.FS
 
 // Names of the schemas.
@@ -29,6 +29,9 @@ const (
 	Verdict = "verdict.schema.json"
 	// Config describes the configuration file, once its YAML is decoded.
 	Config = "config.schema.json"
+	// TPMEvidence describes the evidence of TPMs as JSON; tpm-evidence.cddl is the
+	// grammar of the CBOR form.
+	TPMEvidence = "tpm-evidence.schema.json"
 )
 
 // Read returns the text of an embedded file, by its name in this folder.

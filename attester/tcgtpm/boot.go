@@ -39,6 +39,8 @@ type machine struct {
 	image  string
 	// otherKernel boots another kernel than the image has.
 	otherKernel bool
+	// unsecured: UEFI Secure Boot is off.
+	unsecured bool
 	// commandLine is what the boot loader hands to the kernel.
 	commandLine string
 	extra       []Event
@@ -66,10 +68,14 @@ func (m *machine) boot() ([]Event, error) {
 func (m *machine) firmware(key []byte) []Event {
 	enrolled := signatureList(guidX509, key)
 	forbidden := sha256.Sum256([]byte("assize simulated revoked loader"))
+	enforced := []byte{1}
+	if m.unsecured {
+		enforced[0] = 0
+	}
 	events := []Event{
 		{PCR: 0, Type: EvCRTMVersion, Data: utf16le(firmwareVersion)},
 		{PCR: 0, Type: EvEFIFirmwareBlob, Data: regionEvent(0x00820000, 0x000e0000), Measured: []byte("assize simulated firmware volume")},
-		{PCR: 7, Type: EvEFIVariableConfig, Data: variable(guidGlobal, "SecureBoot", []byte{1})},
+		{PCR: 7, Type: EvEFIVariableConfig, Data: variable(guidGlobal, "SecureBoot", enforced)},
 		{PCR: 7, Type: EvEFIVariableConfig, Data: variable(guidGlobal, "PK", enrolled)},
 		{PCR: 7, Type: EvEFIVariableConfig, Data: variable(guidGlobal, "KEK", enrolled)},
 		{PCR: 7, Type: EvEFIVariableConfig, Data: variable(guidSecurity, "db", enrolled)},

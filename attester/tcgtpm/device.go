@@ -44,6 +44,12 @@ type Options struct {
 	// LogTampered writes another kernel command line into the log, with
 	// digests that fit it, than the one that PCR 8 holds.
 	LogTampered bool
+	// SecureBootOff is a machine that starts whatever is there: PCR 7 and the log
+	// say so.
+	SecureBootOff bool
+	// Uncertified leaves ak_certificate out, as a TPM does whose key only a CPU
+	// report vouches for.
+	Uncertified bool
 	// WrongSigner signs quotes with a key that ak_public and its certificate
 	// do not name.
 	WrongSigner bool
@@ -123,7 +129,7 @@ func New(o Options) (*Device, error) {
 	if d.runtime, err = runtimeData(&o, key); err != nil {
 		return nil, err
 	}
-	return d, d.encodeStatic()
+	return d, d.encodeStatic(o.Uncertified)
 }
 
 // start boots three machines: the one in front of us, the honest one, and the
@@ -131,7 +137,7 @@ func New(o Options) (*Device, error) {
 func (d *Device) start(o *Options) error {
 	honest := machine{vendor: o.Vendor, image: o.Image, commandLine: commandLine, extra: o.Events}
 	booted := honest
-	booted.otherKernel = o.Measurement
+	booted.otherKernel, booted.unsecured = o.Measurement, o.SecureBootOff
 	told := booted
 	if o.LogTampered {
 		told.commandLine = tamperedLine

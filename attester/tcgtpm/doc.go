@@ -25,7 +25,7 @@
 //	ak_certificate  array  of bstr: X.509 certificates in DER, the AK's first, the root absent
 //	event_log       bstr   TCG2 crypto-agile event log
 //
-// The JSON form has the same members: bstr is unpadded base64url, and a PCR
+// The grammar is schemas/tpm-evidence.cddl. The JSON form has the same members: bstr is unpadded base64url, and a PCR
 // index is its decimal text.
 //
 // # Faults

@@ -26,11 +26,11 @@ type wire struct {
 	Signature     []byte          `cbor:"signature"`
 	PCRs          cbor.RawMessage `cbor:"pcrs"`
 	AKPublic      []byte          `cbor:"ak_public"`
-	AKCertificate [][]byte        `cbor:"ak_certificate"`
+	AKCertificate [][]byte        `cbor:"ak_certificate,omitempty"`
 	EventLog      []byte          `cbor:"event_log"`
 }
 
-func (d *Device) encodeStatic() error {
+func (d *Device) encodeStatic(uncertified bool) error {
 	var err error
 	if d.mode, err = cbor.CoreDetEncOptions().EncMode(); err != nil {
 		return fmt.Errorf("tcgtpm: %w", err)
@@ -39,9 +39,9 @@ func (d *Device) encodeStatic() error {
 	if err != nil {
 		return fmt.Errorf("tcgtpm: %w", err)
 	}
-	d.static = wire{
-		PCRs: pcrs, AKPublic: d.public, EventLog: d.log,
-		AKCertificate: [][]byte{d.ak.Raw, d.authorities.issuer.Cert.Raw},
+	d.static = wire{PCRs: pcrs, AKPublic: d.public, EventLog: d.log}
+	if !uncertified {
+		d.static.AKCertificate = [][]byte{d.ak.Raw, d.authorities.issuer.Cert.Raw}
 	}
 	return nil
 }
@@ -72,15 +72,19 @@ func (d *Device) EvidenceJSON(nonce []byte) ([]byte, error) {
 	for _, pcr := range d.selected {
 		pcrs[strconv.Itoa(pcr)] = text(d.pcrs[pcr][:])
 	}
+	var certs []string
+	for _, der := range d.static.AKCertificate {
+		certs = append(certs, text(der))
+	}
 	out, err := json.Marshal(struct {
-		AKCertificate []string                     `json:"ak_certificate"`
+		AKCertificate []string                     `json:"ak_certificate,omitempty"`
 		AKPublic      string                       `json:"ak_public"`
 		EventLog      string                       `json:"event_log"`
 		PCRs          map[string]map[string]string `json:"pcrs"`
 		Quote         string                       `json:"quote"`
 		Signature     string                       `json:"signature"`
 	}{
-		[]string{text(d.ak.Raw), text(d.authorities.issuer.Cert.Raw)}, text(d.public), text(d.log),
+		certs, text(d.public), text(d.log),
 		map[string]map[string]string{bank: pcrs}, text(quote), text(signature),
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{"none", func(*Options) {}, func(*state) {}},
 		{"measurement", func(o *Options) { o.Measurement = true }, func(s *state) { s.honest = false }},
+		{"secure boot off", func(o *Options) { o.SecureBootOff = true }, func(s *state) { s.honest = false }},
 		{"log tampered", func(o *Options) { o.LogTampered = true }, func(s *state) { s.replays = false }},
 		{"wrong signer", func(o *Options) { o.WrongSigner = true }, func(s *state) { s.signed = false }},
 		{"expired", func(o *Options) { o.Expired = true }, func(s *state) { s.chained = false }},
@@ -45,10 +46,13 @@ func TestFaults(t *testing.T) {
 
 func TestFaultsTouchOneRegister(t *testing.T) {
 	honest := device(t, nil)
-	changed := device(t, func(o *Options) { o.Measurement = true })
-	for pcr, value := range changed.PCRs() {
-		if bytes.Equal(value, honest.PCRs()[pcr]) == (pcr == 9) {
-			t.Errorf("PCR %d", pcr)
+	for touched, change := range map[int]func(*Options){
+		9: func(o *Options) { o.Measurement = true }, 7: func(o *Options) { o.SecureBootOff = true }, -1: func(o *Options) { o.Uncertified = true },
+	} {
+		for pcr, value := range device(t, change).PCRs() {
+			if bytes.Equal(value, honest.PCRs()[pcr]) == (pcr == touched) {
+				t.Errorf("PCR %d, touched is %d", pcr, touched)
+			}
 		}
 	}
 	a, _ := walk(honest.log)
@@ -59,6 +63,20 @@ func TestFaultsTouchOneRegister(t *testing.T) {
 	for i := range a {
 		if a[i].pcr != 8 && !bytes.Equal(a[i].digests[0x0b], b[i].digests[0x0b]) {
 			t.Errorf("event %d of PCR %d differs", i, a[i].pcr)
+		}
+	}
+}
+
+// A TPM without a certificate says the same in both forms, but for that member.
+func TestUncertified(t *testing.T) {
+	d := device(t, func(o *Options) { o.Uncertified = true })
+	if l := leafOf(t, d); l.AKCertificates != nil || signed(t, l) != nil {
+		t.Errorf("%d certificates", len(l.AKCertificates))
+	}
+	for name, encode := range map[string]func([]byte) ([]byte, error){"CBOR": d.Evidence, "JSON": d.EvidenceJSON} {
+		raw, err := encode(nonce())
+		if err != nil || bytes.Contains(raw, []byte("ak_certificate")) || !bytes.Contains(raw, []byte("ak_public")) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -28,6 +28,7 @@ type appraiseFlags struct {
 	at           string
 	topology     string
 	endorsements string
+	online       bool
 	policies     []string
 	mediaType    string
 	optional     []string
@@ -64,6 +65,7 @@ Of several files the worst tier decides the exit status:
 	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
 	fl.StringVar(&f.topology, "topology", "", `topology expression, or @FILE, ./FILE, FILE.txt, FILE.yaml with one (default "lead": what was submitted)`)
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
+	fl.BoolVar(&f.online, "online", false, "fetch collateral that is missing (whom to ask: endorsements_online of the configuration)")
 	fl.StringArrayVar(&f.policies, "evidence-policy", nil, "edited appraisal policy of a scheme (assize schemes policy prints the defaults; repeatable)")
 	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for simulated machines (assize simulate writes one)")
 	f.corim.add(fl)
@@ -98,6 +100,7 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	if f.endorsements != "" {
 		c.Endorsements = f.endorsements
 	}
+	c.Online.Enabled = c.Online.Enabled || f.online
 	c.EvidencePolicies = append(c.EvidencePolicies, f.policies...)
 	c.Attesters = append(c.Attesters, f.attesters...)
 	log, err := g.logger(cmd, slog.LevelWarn)

@@ -5,10 +5,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +41,7 @@ type goldenFlags struct {
 	mediaType         string
 	output            string
 	bad               bool
+	keys              corimFlags
 }
 
 func newCorimFromEvidence() *cobra.Command {
@@ -51,6 +55,9 @@ and writes what was measured as reference values for review: a template that
 signatures do not hold never becomes a reference value, and what its verifier
 contraindicates only with --contraindicated.
 
+Arm's tokens come without certificates: --corim gives the documents that state their
+keys. Nothing else of these documents is used.
+
 Whether the machine was in a good state is not in its evidence. Look through the
 values before you sign them; see docs/reference-values.md.`,
 		Example: `  assize corim from-evidence golden.cmw -o golden.json
@@ -58,7 +65,7 @@ values before you sign them; see docs/reference-values.md.`,
   assize corim sign --key vendor.pem --name ACME golden.json -o golden.corim`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "component", "with", "without", "at", "not-after", "id", "trust", "endorsements", "media-type", "output"); err != nil {
+			if err := notEmpty(cmd, "component", "with", "without", "at", "not-after", "id", "trust", "endorsements", "media-type", "corim", "corim-trust", "output"); err != nil {
 				return err
 			}
 			return runFromEvidence(cmd, f, args[0])
@@ -66,7 +73,7 @@ values before you sign them; see docs/reference-values.md.`,
 	}
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.components, "component", nil, "label of a component, or of what it is in (repeatable; default: all)")
-	fl.StringArrayVar(&f.with, "with", nil, "measurement key that is usually left out: mrseam, mrsignerseam, reportdata (repeatable)")
+	fl.StringArrayVar(&f.with, "with", nil, "measurement key that is usually left out, as mrseam, reported-tcb or pcr1 (repeatable)")
 	fl.StringArrayVar(&f.without, "without", nil, "measurement key to leave out, as rtmr1 or 35 (repeatable)")
 	fl.StringVar(&f.at, "at", "", "verification time (RFC 3339), for recorded evidence")
 	fl.StringVar(&f.until, "not-after", "", "end of the validity of the document (RFC 3339, default a year from now)")
@@ -74,6 +81,7 @@ values before you sign them; see docs/reference-values.md.`,
 	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for simulated machines")
 	fl.StringVar(&f.collateral, "endorsements", "", "folder of offline collateral")
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
+	f.keys.add(fl)
 	fl.BoolVar(&f.bad, "contraindicated", false, "take components too that their verifier contraindicates, if their signature holds")
 	fl.StringVarP(&f.output, "output", "o", "", "file to write: .json for a template, .cbor or .corim for an unsigned document (default: template to standard output)")
 	return cmd
@@ -101,6 +109,13 @@ func runFromEvidence(cmd *cobra.Command, f *goldenFlags, file string) error {
 	if err != nil {
 		return err
 	}
+	held := at
+	if now.Before(at) {
+		held = now
+	}
+	if err := g.statedKeys(held); err != nil {
+		return err
+	}
 	// Every leaf is signed by its own device; that of the whole adds nothing here.
 	tree, err := evidence.Parse(raw, evidence.Options{MediaType: f.mediaType, UnverifiedSignaturesUnsafe: true})
 	if err != nil {
@@ -118,7 +133,7 @@ func runFromEvidence(cmd *cobra.Command, f *goldenFlags, file string) error {
 		id = fmt.Sprintf("golden-%x", sha256.Sum256(raw))[:len("golden-")+16]
 	}
 	d := g.document(id, until.Truncate(time.Second))
-	if err := g.matches(cmd.Context(), d, now); err != nil {
+	if err := g.matches(cmd.Context(), d, held); err != nil {
 		return err
 	}
 	fmt.Fprint(cmd.ErrOrStderr(), g.report.String())
@@ -133,8 +148,10 @@ type golden struct {
 	at      time.Time
 	choice  *selection
 	report  strings.Builder
-	triples map[string][]corim.ValueTriple // by scheme
+	triples map[string][]goldenTriple // by scheme
 	taken   []taken
+	keys    []*corim.Document // that state keys of devices, and nothing else
+	known   *corim.Index      // of them
 }
 
 // taken is a component whose values are in the template.
@@ -145,7 +162,7 @@ type taken struct {
 
 func newGolden(f *goldenFlags, at time.Time) (*golden, error) {
 	g := &golden{
-		flags: f, at: at, triples: map[string][]corim.ValueTriple{},
+		flags: f, at: at, triples: map[string][]goldenTriple{},
 		choice: &selection{with: f.with, without: f.without, used: map[string]bool{}},
 	}
 	var err error
@@ -215,7 +232,7 @@ func (g *golden) one(ctx context.Context, p topologies.Component) error {
 	if err != nil {
 		return err
 	}
-	a, err := v.Appraise(ctx, verifiers.Input{MediaType: p.MediaType, Evidence: p.Evidence, Time: g.at})
+	a, err := v.Appraise(ctx, verifiers.Input{MediaType: p.MediaType, Evidence: p.Evidence, Time: g.at, References: g.known})
 	if err != nil {
 		return err
 	}
@@ -226,7 +243,7 @@ func (g *golden) one(ctx context.Context, p topologies.Component) error {
 	if tier == verdict.TierContraindicated && !g.flags.bad {
 		return fmt.Errorf("contraindicated, so it is no reference (--contraindicated takes it nevertheless): %s", reasonText(a.Reasons))
 	}
-	t, err := goldenTriple(p.Scheme, a, g.choice)
+	list, err := goldenTriples(p.Scheme, a, g.choice)
 	if errors.Is(err, errNoTemplate) {
 		fmt.Fprintf(&g.report, "%s: left out, %v (%s)\n", p.Label, err, p.Scheme)
 		return nil
@@ -235,18 +252,23 @@ func (g *golden) one(ctx context.Context, p topologies.Component) error {
 		return err
 	}
 	g.taken = append(g.taken, taken{p, v})
-	return g.keep(p, t, tier)
+	for _, t := range list {
+		if err := g.keep(p, t, tier); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keep adds a triple; what is equal to one that is there already is the same.
-func (g *golden) keep(p topologies.Component, t corim.ValueTriple, tier verdict.Tier) error {
-	raw, err := corim.EncodeFragment(t)
+func (g *golden) keep(p topologies.Component, t goldenTriple, tier verdict.Tier) error {
+	raw, err := corim.EncodeFragment(t.values)
 	if err != nil {
 		return err
 	}
 	note := ""
 	for _, other := range g.triples[p.Scheme] {
-		have, err := corim.EncodeFragment(other)
+		have, err := corim.EncodeFragment(other.values)
 		if err != nil {
 			return err
 		}
@@ -254,7 +276,7 @@ func (g *golden) keep(p topologies.Component, t corim.ValueTriple, tier verdict.
 			fmt.Fprintf(&g.report, "%s: the same values as one before\n", p.Label)
 			return nil
 		}
-		if other.Environment == t.Environment {
+		if other.values.Environment == t.values.Environment {
 			note = "; the evidence has others for the same environment: either will match"
 		}
 	}
@@ -262,7 +284,7 @@ func (g *golden) keep(p topologies.Component, t corim.ValueTriple, tier verdict.
 	if tier == verdict.TierContraindicated {
 		note += "; CONTRAINDICATED by its verifier"
 	}
-	fmt.Fprintf(&g.report, "%s: %d values for %s (%s)%s\n", p.Label, len(t.Measurements), t.Environment, p.Scheme, note)
+	fmt.Fprintf(&g.report, "%s: %d values for %s (%s)%s\n", p.Label, len(t.values.Measurements), t.values.Environment, p.Scheme, note)
 	return nil
 }
 
@@ -274,35 +296,104 @@ func reasonText(list []verdict.Reason) string {
 	return strings.Join(out, "; ")
 }
 
-// document has one CoMID for each scheme.
+// document has one CoMID for each scheme. Its profile is that of its values, if all
+// have the same; a mixture has ours, which has no rules of its own.
 func (g *golden) document(id string, until time.Time) *corim.Document {
-	d := &corim.Document{ID: corim.ID{Text: id}, Profile: corim.ProfileAssize, Validity: corim.Period{NotAfter: until.UTC()}}
+	d := &corim.Document{ID: corim.ID{Text: id}, Validity: corim.Period{NotAfter: until.UTC()}}
 	for _, sc := range g.schemes.Schemes() {
-		if list := g.triples[sc.Name]; list != nil {
-			d.Tags = append(d.Tags, corim.Tag{Number: corim.TagComid, Comid: &corim.Comid{
-				Identity: corim.TagIdentity{ID: corim.ID{Text: id + "-" + sc.Name}}, Reference: list,
-			}})
+		list := g.triples[sc.Name]
+		if list == nil {
+			continue
 		}
+		c := &corim.Comid{Identity: corim.TagIdentity{ID: corim.ID{Text: id + "-" + sc.Name}}}
+		for _, t := range list {
+			c.Reference = append(c.Reference, t.values)
+			switch d.Profile {
+			case "":
+				d.Profile = t.profile
+			case t.profile:
+			default:
+				d.Profile = corim.ProfileAssize
+			}
+		}
+		d.Tags = append(d.Tags, corim.Tag{Number: corim.TagComid, Comid: c})
 	}
 	return d
 }
 
-// matches has every component appraised once more with the document: one that its
-// own evidence does not match is worth nothing.
-func (g *golden) matches(ctx context.Context, d *corim.Document, now time.Time) error {
+// statedKeys keeps of the documents of --corim the keys of devices. Reference
+// values in them are no matter here: they could hide that the new ones match
+// nothing.
+func (g *golden) statedKeys(at time.Time) error {
+	given, err := g.flags.keys.load(slog.New(slog.DiscardHandler), at)
+	if err != nil || given == nil {
+		return err
+	}
+	all, err := given.Snapshot(at)
+	if err != nil {
+		return err
+	}
+	for _, d := range all.Documents() {
+		only, err := keysOf(d, at)
+		if err != nil {
+			return err
+		}
+		if only != nil {
+			g.keys = append(g.keys, only)
+		}
+	}
+	g.known, err = corim.NewIndex(g.keys...)
+	return err
+}
+
+// keysOf is a document without anything but its keys, vouched for as it was, or
+// nil if it has none, or does not hold.
+func keysOf(d *corim.Document, at time.Time) (*corim.Document, error) {
+	out := &corim.Document{ID: d.ID, Profile: d.Profile, Validity: d.Window()}
+	for _, t := range d.Tags {
+		if t.Comid != nil && len(t.Comid.AttestKeys) > 0 {
+			out.Tags = append(out.Tags, corim.Tag{Number: corim.TagComid, Comid: &corim.Comid{Identity: t.Comid.Identity, AttestKeys: t.Comid.AttestKeys}})
+		}
+	}
+	if out.Tags == nil || !d.Window().Contains(at) {
+		return nil, nil
+	}
+	raw, err := corim.Encode(out)
+	if err != nil {
+		return nil, err
+	}
+	if d.Authority == nil {
+		return corim.Load(raw, corim.Options{Unsigned: true, Now: at})
+	}
+	return believed(raw, d.Authority.Name, at)
+}
+
+// believed loads a document as one that somebody has signed who may say everything.
+// What it is good for does not leave this process.
+func believed(raw []byte, author string, at time.Time) (*corim.Document, error) {
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	key := corim.SigningKey{ID: []byte("this process"), Public: public}
+	return corim.LoadVouched(raw, corim.Vouching{
+		Authority: corim.Authority{Name: author, Keys: []corim.SigningKey{key}, Profiles: []string{corim.AnyProfile}, Scopes: []corim.Environment{{}}},
+		Key:       key, Validity: corim.Period{NotAfter: at.AddDate(1, 0, 0)},
+	}, corim.Options{Now: at})
+}
+
+// matches has every component appraised once more with the document, as it will be
+// when it is signed: one that its own evidence does not match is worth nothing.
+func (g *golden) matches(ctx context.Context, d *corim.Document, held time.Time) error {
 	raw, err := corim.Encode(d)
 	if err != nil {
 		return err
 	}
-	held := now
-	if g.at.Before(now) {
-		held = g.at
-	}
-	loaded, err := corim.Load(raw, corim.Options{Unsigned: true, Now: held})
+	loaded, err := believed(raw, "the author", held)
 	if err != nil {
 		return err
 	}
-	x, err := corim.NewIndex(loaded)
+	x, err := corim.NewIndex(append([]*corim.Document{loaded}, g.keys...)...)
 	if err != nil {
 		return err
 	}
@@ -343,8 +434,8 @@ func writeTemplate(cmd *cobra.Command, name string, d *corim.Document) error {
 		return usage("-o %s: want .json, .cbor or .corim", name)
 	}
 	head, comids, err := corim.Templates(d)
-	if err != nil {
-		return err
+	if err != nil { // signer ids of Arm's components, for one
+		return fmt.Errorf("these values have no form as a template, -o FILE.cbor writes them as an unsigned document: %w", err)
 	}
 	file := templateFile{Corim: head}
 	for _, c := range comids {

@@ -14,9 +14,15 @@ import (
 
 	"github.com/assize/assize/corim"
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers/amdsnp"
+	"github.com/assize/assize/verifiers/armcca"
+	"github.com/assize/assize/verifiers/awsnitro"
+	"github.com/assize/assize/verifiers/intelsgx"
 	"github.com/assize/assize/verifiers/inteltdx"
 	"github.com/assize/assize/verifiers/nvidiagpu"
 	"github.com/assize/assize/verifiers/nvidianvswitch"
+	"github.com/assize/assize/verifiers/psa"
+	"github.com/assize/assize/verifiers/tcgtpm"
 )
 
 // selection is what goes into reference values, by measurement key.
@@ -49,34 +55,85 @@ func (s *selection) unused() []string {
 // errNoTemplate: it is not known which claims of a scheme are measurements.
 var errNoTemplate = errors.New("no template is known for this scheme yet")
 
-// goldenTriple makes reference values of what a verifier found in evidence whose
-// signature holds: in the environment that it looked up first, under the keys by
-// which it compares.
-func goldenTriple(scheme string, a verdict.Appraisal, s *selection) (corim.ValueTriple, error) {
-	var out corim.ValueTriple
-	if len(a.Facts.Environments) == 0 {
-		return out, errors.New("the verifier names no environment")
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(a.Facts.Environments[0])
-	if err == nil {
-		out.Environment, err = corim.ParseEnvironment(raw)
-	}
+// goldenTriples makes reference values of what a verifier found in evidence whose
+// signature holds, under the keys by which it compares: of most components one
+// triple, of those that have several authors one for each.
+func goldenTriples(scheme string, a verdict.Appraisal, s *selection) ([]goldenTriple, error) {
+	envs, err := environmentsOf(a)
 	if err != nil {
-		return out, err
+		return nil, err
 	}
-	switch scheme {
-	case inteltdx.Name:
-		out.Measurements, err = tdxValues(a.Claims, s)
-	case nvidiagpu.Name, nvidianvswitch.Name:
-		out.Measurements, err = nvidiaValues(a.Claims, s)
+	var out []goldenTriple
+	one := func(profile string, e corim.Environment, list []corim.Measurement, err error) error {
+		if err == nil && len(list) > 0 {
+			out = append(out, goldenTriple{profile, corim.ValueTriple{Environment: e, Measurements: list}})
+		}
+		return err
+	}
+	values, known := map[string]func(map[string]any, *selection) ([]corim.Measurement, error){
+		inteltdx.Name: tdxValues, nvidiagpu.Name: nvidiaValues, nvidianvswitch.Name: nvidiaValues, intelsgx.Name: sgxValues, amdsnp.Name: snpValues, psa.Name: psaValues,
+	}[scheme]
+	switch {
+	case scheme == armcca.Name && len(envs) == 2:
+		list, e := ccaPlatformValues(a.Claims, s)
+		if err = one(corim.ProfileCCAPlatform, anyOf(envs[0]), list, e); err == nil {
+			list, e = ccaRealmValues(a.Claims, s)
+			err = one(corim.ProfileCCARealm, envs[1], list, e)
+		}
+	case scheme == awsnitro.Name:
+		list, e := registerValues(a.Facts.Registers, nitroRegister, s)
+		err = one(corim.ProfileAssize, envs[0], list, e)
+	case scheme == tcgtpm.Name:
+		list, e := registerValues(a.Facts.Registers, bootRegister, s)
+		err = one(corim.ProfileAssize, envs[0], list, e)
+	case known:
+		profile := map[string]string{amdsnp.Name: corim.ProfileSNP, psa.Name: corim.ProfilePSA}[scheme]
+		if profile == "" {
+			profile = corim.ProfileAssize
+		}
+		list, e := values(a.Claims, s)
+		if err = one(profile, anyOf(envs[0]), list, e); err == nil && a.Claims["paravisor"] != nil {
+			list, e = registerValues(a.Facts.Registers, bootRegister, s) // the guest, by its virtual TPM
+			err = one(corim.ProfileAssize, envs[len(envs)-1], list, e)
+		}
 	default:
-		return out, errNoTemplate
+		return nil, errNoTemplate
 	}
-	if err == nil && len(out.Measurements) == 0 {
+	if err == nil && len(out) == 0 {
 		err = errors.New("nothing that was measured is left")
 	}
 	return out, err
 }
+
+// goldenTriple are values and the profile that their scheme has for them.
+type goldenTriple struct {
+	profile string
+	values  corim.ValueTriple
+}
+
+// environmentsOf are the names that the verifier looked up, the first one first.
+func environmentsOf(a verdict.Appraisal) ([]corim.Environment, error) {
+	if len(a.Facts.Environments) == 0 {
+		return nil, errors.New("the verifier names no environment")
+	}
+	var out []corim.Environment
+	for _, name := range a.Facts.Environments {
+		raw, err := base64.RawURLEncoding.DecodeString(name)
+		if err != nil {
+			return nil, err
+		}
+		e, err := corim.ParseEnvironment(raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// anyOf is every device of a class: a chip or a UEID is of one machine, and its
+// software of all that are like it.
+func anyOf(e corim.Environment) corim.Environment { return corim.Environment{Class: e.Class} }
 
 // hexClaim reads a claim that is hexadecimal digits.
 func hexClaim(claims map[string]any, name string) ([]byte, error) {

@@ -48,6 +48,7 @@ output. The same machine, seed, time, nonce and format give the same bytes.
 With --serve it offers the HTTP API of Veraison's ratsd instead.
 
 Machines: ` + strings.Join(attester.BuiltIns(), ", ") + `, or a YAML file (schemas/machine.schema.json).
+CPU TEEs of machine files: ` + words(attester.CPUKinds()) + `.
 Faults, as LABEL:KIND: ` + words(attester.FaultKinds()) + `.`,
 		Example: `  assize simulate --machine hgx --nonce 00112233445566778899aabbccddeeff -o hgx
   assize appraise hgx/evidence.cmw --nonce 00112233445566778899aabbccddeeff \

@@ -263,10 +263,14 @@ func (s *stack) serve(ctx context.Context, r role) error {
 		}
 		signers[sc.Name] = signer
 	}
-	node, err := verifiers.NewNode(verifiers.NodeOptions{
+	options := verifiers.NodeOptions{
 		Set: s.schemes, Deps: deps, Identity: s.identity(), Signers: signers,
 		Clock: time.Now, AllowTimeOverride: r.oneShot, References: s.references(),
-	})
+	}
+	if err := s.online(&options, r.oneShot); err != nil {
+		return err
+	}
+	node, err := verifiers.NewNode(options)
 	if err != nil {
 		return err
 	}

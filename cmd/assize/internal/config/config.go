@@ -53,6 +53,34 @@ type Config struct {
 	Corim Corim `yaml:"corim"`
 	// Coserv hands reference values out to others.
 	Coserv Coserv `yaml:"coserv"`
+	// Online fetches collateral that is missing.
+	Online Online `yaml:"endorsements_online"`
+}
+
+// Online says from whom collateral is fetched (docs/endorsements.md).
+type Online struct {
+	// Enabled fetches what schemes need and the folder does not have.
+	Enabled bool `yaml:"enabled"`
+	// Intel is the URL of Intel's service or of a PCCS, or "none".
+	Intel string `yaml:"intel"`
+	// IntelRootCRL is the URL of the revocation list of Intel's root.
+	IntelRootCRL string `yaml:"intel_root_crl"`
+	// IntelUpdate is "standard" or "early"; empty is what the service takes for granted.
+	IntelUpdate string `yaml:"intel_update"`
+	// AMD is the URL of the Key Distribution Service, or "none".
+	AMD string `yaml:"amd"`
+	// IntelInterval and AMDInterval are the times between two requests, on average.
+	IntelInterval time.Duration `yaml:"intel_interval"`
+	AMDInterval   time.Duration `yaml:"amd_interval"`
+	// Cache is a folder of its own for what was fetched; empty for "endorsements"
+	// below state_dir.
+	Cache string `yaml:"cache"`
+	// CA is a PEM file with further roots for TLS, as a PCCS of one's own has them.
+	CA string `yaml:"ca"`
+	// Timeout is the longest time for one document, MaxAge how long one is used
+	// before a newer one is asked for.
+	Timeout time.Duration `yaml:"timeout"`
+	MaxAge  time.Duration `yaml:"max_age"`
 }
 
 // Audit says where this process keeps records of what it did.
@@ -348,6 +376,7 @@ func (c *Config) defaults() error {
 	c.Audit.defaults(c.Node.Name)
 	c.Corim.defaults()
 	c.Coserv.defaults()
+	c.Online.defaults()
 	if c.Limits.InFlight == 0 {
 		c.Limits.InFlight = 64
 	}
@@ -380,6 +409,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.Coserv.check(c.Corim.Store); err != nil {
+		return err
+	}
+	if err := c.Online.check(); err != nil {
 		return err
 	}
 	switch {

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/assize/assize/attester"
+	"github.com/assize/assize/corim"
+	"github.com/assize/assize/evidence"
+)
+
+// workshop is a folder in which an author makes reference values of machines.
+type workshop struct {
+	t          *testing.T
+	dir, state string
+	vendors    *attester.Vendors // whose keys take long to make
+}
+
+func newWorkshop(t *testing.T, vendors *attester.Vendors) *workshop {
+	t.Helper()
+	w := &workshop{t, t.TempDir(), t.TempDir(), vendors}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write("acme.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return w
+}
+
+func (w *workshop) path(name string) string { return filepath.Join(w.dir, filepath.FromSlash(name)) }
+
+func (w *workshop) write(name string, raw []byte) {
+	w.t.Helper()
+	if err := os.WriteFile(w.path(name), raw, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *workshop) run(code int, args ...string) outcome {
+	w.t.Helper()
+	o := assize(w.t, w.state, args...)
+	if o.code != code {
+		w.t.Fatalf("%s: exit status %d, want %d:\n%s%s", strings.Join(args, " "), o.code, code, o.out, o.err)
+	}
+	return o
+}
+
+// machine writes what "assize simulate" writes of a machine file, or of one that is
+// built in if description is empty.
+func (w *workshop) machine(name, description string, faults ...attester.Fault) {
+	w.t.Helper()
+	o := attester.Options{Vendors: w.vendors, Now: time.Now().Truncate(time.Second), Faults: faults}
+	var err error
+	if o.Machine, _ = attester.BuiltIn(name); description != "" {
+		o.Machine, err = attester.ParseDescription([]byte(description))
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m, err := attester.New(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	nonce, err := hex.DecodeString(simNonce)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	raw, _, err := m.Evidence(nonce, attester.JSON)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := writeMachine(w.path(name), m, map[string][]byte{"evidence.cmw": raw}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// sign signs a template or an unsigned document, and lets its key speak about
+// everything.
+func (w *workshop) sign(out, template string) {
+	w.t.Helper()
+	w.run(0, "corim", "sign", "--key", w.path("acme.pem"), "--name", "ACME", "-o", w.path(out), "--public", w.path("jwks.json"), w.path(template))
+	keys, err := os.ReadFile(w.path("jwks.json"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write("authorities.json", fmt.Appendf(nil, `{"kind": "assize-corim-trust", "authorities": [{"name": "ACME", "keys": %s, "profiles": ["*"], "scopes": [{"any": true}]}]}`, keys))
+}
+
+// keys takes the reference values out of a document, and signs what is left.
+func (w *workshop) keys(out, from string) {
+	w.t.Helper()
+	raw, err := os.ReadFile(w.path(from))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d, err := corim.Parse(raw)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, tag := range d.Tags {
+		tag.Comid.Reference = nil
+	}
+	if raw, err = corim.Encode(d); err != nil {
+		w.t.Fatal(err)
+	}
+	w.write(out+".cbor", raw)
+	w.sign(out, out+".cbor")
+}
+
+func (w *workshop) appraise(machine string, docs ...string) document {
+	w.t.Helper()
+	args := []string{"appraise", w.path(machine + "/evidence.cmw"), "--nonce", simNonce, "--trust", w.path(machine + "/trust.json"),
+		"--endorsements", w.path(machine), "-o", "json", "--corim-trust", w.path("authorities.json")}
+	for _, d := range docs {
+		args = append(args, "--corim", w.path(d))
+	}
+	return parse(w.t, assize(w.t, w.state, args...))
+}
+
+// goldenMachines are what reference values are made of: the part that they make
+// affirming, and the documents without which nothing of it is proven.
+var goldenMachines = []struct {
+	name, file string
+	part       string
+	keys       string // document with keys of devices
+	profile    string
+	says       []string // in the template; nil where there is none but CBOR
+}{
+	{"snp", "", "cpu", "", corim.ProfileSNP, []string{`"value": 641`, `"value": 2`, `"value": 5`}},
+	{"vlek", "name: vlek\ncpu: {kind: amd-snp, key: vlek, form: tsm}\n", "cpu", "", corim.ProfileSNP, []string{`"value": 641`}},
+	{"sgx", "", "cpu", "", corim.ProfileAssize, []string{`"mrenclave"`, `"isvsvn"`, `"attributes"`}},
+	{"nitro", "", "cpu", "", corim.ProfileAssize, []string{`"integrity-registers"`}},
+	{"cca", "", "cpu", "arm-cca", corim.ProfileAssize, nil},
+	{"boards", "name: boards\ncpu: {kind: none}\npsa: {count: 2}\n", "psa/1", "psa", corim.ProfilePSA, nil},
+	{"guest", "name: guest\nvtpm: {key: p256}\n", "vtpm", "", corim.ProfileAssize, []string{`"integrity-registers"`}},
+}
+
+// The way from a golden machine to a part that is known, for every scheme that is
+// not TDX or NVIDIA's: evidence, template, signature, verdict. Another measurement
+// is then a mismatch.
+func TestGoldenParts(t *testing.T) {
+	vendors := attester.NewVendors("", time.Now().Truncate(time.Second))
+	for _, c := range goldenMachines {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorkshop(t, vendors)
+			w.machine(c.name, c.file)
+			golden := map[bool]string{true: "golden.cbor", false: "golden.json"}[c.says == nil]
+			from := []string{"corim", "from-evidence", w.path(c.name + "/evidence.cmw"), "--trust", w.path(c.name + "/trust.json"), "--component", c.part}
+			var docs []string
+			if c.keys != "" {
+				if o := assize(t, w.state, from...); o.code != exitFailed || !strings.Contains(o.err, "no-collateral") {
+					t.Errorf("without its key: %d %s", o.code, o.err)
+				}
+				w.keys("keys.corim", c.name+"/reference-values/"+c.keys+".corim")
+				from = append(from, "--corim", w.path("keys.corim"), "--corim-trust", w.path("authorities.json"))
+				docs = append(docs, "keys.corim")
+				if o := assize(t, w.state, from...); o.code != exitFailed || !strings.Contains(o.err, "-o FILE.cbor") {
+					t.Errorf("as a template: %d %s", o.code, o.err)
+				}
+			}
+			if o := w.run(0, append(from, "-o", w.path(golden))...); strings.Contains(o.err, "no reference values for") {
+				t.Error(o.err)
+			}
+			raw, err := os.ReadFile(w.path(golden))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(string(raw), want) {
+					t.Errorf("the template lacks %s:\n%s", want, raw)
+				}
+			}
+			w.sign("golden.corim", golden)
+			if o := w.run(0, "corim", "show", w.path("golden.corim")); !strings.Contains(o.out, c.profile) {
+				t.Errorf("want profile %s: %s", c.profile, o.out)
+			}
+			if before := w.appraise(c.name, append(docs, "golden.corim")[0:max(1, len(docs))]...).Components[c.part]; c.keys != "" && before.Tier != "warning" {
+				t.Errorf("with its key alone: %s %v", before.Tier, before.Reasons)
+			}
+			if after := w.appraise(c.name, append(docs, "golden.corim")...).Components[c.part]; after.Tier != "affirming" {
+				t.Errorf("%s %v %v", after.Tier, after.TrustVector, after.Reasons)
+			}
+			w.machine(c.name, c.file, attester.Fault{Label: evidence.Path(c.part), Kind: attester.MeasurementFault})
+			bad := w.appraise(c.name, append(docs, "golden.corim")...).Components[c.part]
+			if says := fmt.Sprint(bad.Reasons); bad.Tier == "affirming" || !strings.Contains(says, "measurement-mismatch") {
+				t.Errorf("with another measurement: %s %s", bad.Tier, says)
+			}
+		})
+	}
+}
