@@ -40,7 +40,7 @@ type checker func(root *verdict.Component, parts []verdict.Component) ([]verdict
 
 // checkers is the explicit list; a new check is one file and one line.
 func checkers() []checker {
-	return []checker{commonNonce, reportData, identityCollision}
+	return []checker{commonNonce, reportData, attestedKey, identityCollision}
 }
 
 // Check runs every checker and returns the edges, sorted, with the caps that
