@@ -55,12 +55,3 @@ func keyClaims(s *statement, w *voucher) map[string]any {
 	ak["vouched_for_by"] = vouchers
 	return ak
 }
-
-// registers are the values by name, "pcr0" …, hexadecimal.
-func registers(pcrs map[int][]byte) map[string]string {
-	out := make(map[string]string, len(pcrs))
-	for pcr, v := range pcrs {
-		out["pcr"+strconv.Itoa(pcr)] = hex.EncodeToString(v)
-	}
-	return out
-}

@@ -7,8 +7,8 @@
 // under the key that the leaf brings; then the question is who vouches for that
 // key (vouch.go, chain.go): a certificate under a root that is trusted here, or a
 // signed document that names it. The event log is used if it replays to the
-// quoted registers (log.go), and these are compared with reference values
-// (references.go). What each outcome costs is in the scheme's appraisal policy
+// quoted registers (package measuredboot), and these are compared with reference values
+// (the same package). What each outcome costs is in the scheme's appraisal policy
 // (policy.go).
 //
 // A TPM is no trusted execution environment: nothing here ever says anything of

@@ -15,6 +15,7 @@ import (
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
 	"github.com/assize/assize/verifiers/appraisal"
+	"github.com/assize/assize/verifiers/internal/measuredboot"
 	"github.com/assize/assize/verifiers/internal/tpm"
 )
 
@@ -161,7 +162,7 @@ func (v *verifier) rejected(f *failure) verdict.Appraisal {
 
 // judge turns a verified quote into an appraisal.
 func (v *verifier) judge(in verifiers.Input, l *leaf, s *statement, w *voucher) verdict.Appraisal {
-	values := registers(l.pcrs)
+	values := measuredboot.Boot{PCRs: l.pcrs}.Registers()
 	a := verdict.Appraisal{
 		NonceSeen: append([]byte(nil), s.ExtraData...),
 		Claims:    claims(l, s, w, values),
@@ -177,8 +178,7 @@ func (v *verifier) judge(in verifiers.Input, l *leaf, s *statement, w *voucher) 
 	for _, f := range w.findings {
 		v.policy.Apply(&a, f.name, f.detail)
 	}
-	v.eventLog(&a, l)
-	v.references(&a, in, l, s, w)
+	v.boot(&a, in, l, s, w)
 	return a
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/internal/measuredboot"
 	"github.com/assize/assize/verifiers/verifiertest"
 )
 
@@ -93,7 +94,7 @@ func TestHonest(t *testing.T) {
 
 func facts(t *testing.T, a verdict.Appraisal, d *sim.Device) {
 	t.Helper()
-	want := registers(d.PCRs())
+	want := measuredboot.Boot{PCRs: d.PCRs()}.Registers()
 	if !maps.Equal(a.Facts.Registers, want) || len(want) != 24 || want["pcr7"] == "" {
 		t.Errorf("registers %v", a.Facts.Registers)
 	}
@@ -262,7 +263,7 @@ func TestFirmwareRegisterOfZeros(t *testing.T) {
 	}
 	l.pcrs[2] = make([]byte, 32)
 	a := verdict.Appraisal{Claims: map[string]any{}}
-	v.references(&a, verifiers.Input{Time: now, References: lacking(2)(t, d)}, l, s, &voucher{})
+	v.boot(&a, verifiers.Input{Time: now, References: lacking(2)(t, d)}, l, s, &voucher{})
 	if a.Vector[executables] != 33 || !has(a, verdict.ReasonNoReferenceValues, "PCR2") {
 		t.Errorf("%v", a.Reasons)
 	}
