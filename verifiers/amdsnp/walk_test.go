@@ -43,6 +43,9 @@ func TestWalk(t *testing.T) {
 	original := in.Evidence
 	ids := reportSize + 4*entrySize
 	for i := range original {
+		if testing.Short() && i%13 != 0 {
+			continue
+		}
 		if i >= ids && i%3 != 0 && !testing.Verbose() { // certificates: RSA is slow
 			continue
 		}

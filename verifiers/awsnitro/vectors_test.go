@@ -160,6 +160,9 @@ func TestEveryByteCounts(t *testing.T) {
 		t.Fatalf("%v %v", a.Vector, a.Reasons)
 	}
 	for i := range raw {
+		if testing.Short() && i%13 != 0 {
+			continue
+		}
 		in.Evidence = bytes.Clone(raw)
 		in.Evidence[i] ^= 1 << (i % 8)
 		if a := appraise(t, v, in); a.Vector != verdict.AllClaims(verdict.ClaimCryptoFailed) || len(a.Reasons) != 1 {

@@ -201,6 +201,9 @@ func TestEveryByteFlip(t *testing.T) {
 	raw := tokens["psa-2_0_0_sign1.bin"]
 	v, x := newTest(t, verifiers.Deps{}), keyOnly(t, raw, k)
 	for i := range raw {
+		if testing.Short() && i%13 != 0 {
+			continue
+		}
 		for bit := range 8 {
 			changed := bytes.Clone(raw)
 			changed[i] ^= 1 << bit

@@ -4,6 +4,7 @@ package eventlog
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/assize/assize/internal/limits"
@@ -52,8 +53,8 @@ func FuzzParse(f *testing.F) {
 			if _, ok := values[0]; alg != SHA384 && cc || ok && !cc {
 				continue // the second reader knows RTMRs in SHA-384 only, and another PCR 0 of HCRTM events
 			}
-			if alg == SHA512 {
-				continue
+			if alg == SHA512 || slices.ContainsFunc(l.Events, func(e Event) bool { return e.Type == evHCRTM }) {
+				continue // of HCRTM events the second reader has its own idea in every register
 			}
 			if _, err := second(padded(raw, l), banks(kind, alg, values)); err != nil {
 				t.Fatalf("the second reader refuses: %v", err)
