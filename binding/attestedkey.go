@@ -27,9 +27,10 @@ const (
 // With several verifiers of the CPU, each of them has to have found the key; with
 // several of the component, each has to have found that it signed.
 //
-// A commitment that hardware or measured software wrote is as good as the report.
-// One that any program could have written is only as good as the software there,
-// as with report data.
+// A commitment that hardware wrote is as good as the report. What software wrote
+// is only as good as that software, as with report data: measured software too,
+// since a measurement that nobody knows could be anybody's. The two differ in
+// what is said, and for policies that want the one or the other.
 func attestedKey(root *verdict.Component, parts []verdict.Component) ([]verdict.Binding, []verdict.Cap) {
 	if root == nil {
 		return nil, nil
@@ -100,7 +101,7 @@ func committed(all []verdict.Appraisal, signers []string) (origin string, bound 
 // keyBound fills in the edge to a key to which the CPU commits.
 func keyBound(e *verdict.Binding, origin string, all []verdict.Appraisal) []verdict.Cap {
 	e.Status, e.Strength, e.Origin = StatusBound, StrengthStrong, origin
-	if origin != OriginApplication {
+	if origin == OriginHardware {
 		return nil
 	}
 	if slices.ContainsFunc(all, unknownSoftware) {
@@ -109,6 +110,9 @@ func keyBound(e *verdict.Binding, origin string, all []verdict.Appraisal) []verd
 			Code:   verdict.ReasonBindingWeak,
 			Detail: fmt.Sprintf("%s commits to the key of %s, but the software that wrote the commitment is not known to be good", e.To, e.From),
 		}}}
+	}
+	if origin == OriginMeasured {
+		return nil
 	}
 	return []verdict.Cap{{Tier: verdict.TierAffirming, Reason: verdict.Reason{
 		Code:   verdict.ReasonApplicationBound,

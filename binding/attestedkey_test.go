@@ -57,14 +57,15 @@ func TestAttestedKey(t *testing.T) {
 		name, edges, caps, origin string
 		parts                     []verdict.Component
 	}{
-		{"measured software wrote it", strong, "", OriginMeasured, []verdict.Component{cpu(odd, ours), tpm(spki("aa"))}},
+		{"measured software wrote it", strong, "", OriginMeasured, []verdict.Component{cpu(good, ours), tpm(spki("aa"))}},
+		{"measured software that nobody knows", weak, feeble, OriginMeasured, []verdict.Component{cpu(odd, ours), tpm(spki("aa"))}},
 		{"hardware wrote it", strong, "", OriginHardware, []verdict.Component{cpu(odd, byChip), tpm(spki("aa"))}},
 		{"known software wrote it", strong, told, OriginApplication, []verdict.Component{cpu(good, byApp), tpm(spki("aa"))}},
 		{"unknown software wrote it", weak, feeble, OriginApplication, []verdict.Component{cpu(odd, byApp), tpm(spki("aa"))}},
 		{"software that nobody looked at", weak, feeble, OriginApplication, []verdict.Component{cpu(verdict.ClaimNone, byApp), tpm(spki("aa"))}},
 		{"in two places, the better one counts", strong, "", OriginHardware, []verdict.Component{cpu(odd, byApp, byChip), tpm(spki("aa"))}},
-		{"one of several keys", strong, "", OriginMeasured, []verdict.Component{cpu(odd, other, ours), tpm(spki("aa"))}},
-		{"another component than a TPM", strong, "", OriginMeasured, []verdict.Component{cpu(odd, ours), signed("s", spki("aa"))}},
+		{"one of several keys", strong, "", OriginMeasured, []verdict.Component{cpu(good, other, ours), tpm(spki("aa"))}},
+		{"another component than a TPM", strong, "", OriginMeasured, []verdict.Component{cpu(good, ours), signed("s", spki("aa"))}},
 
 		{"the TPM of another machine", broken, bad, "", []verdict.Component{cpu(good, other), tpm(spki("aa"))}},
 		{"another component has another key", "", loose, "", []verdict.Component{cpu(good, other), signed("s", spki("aa"))}},
@@ -74,7 +75,7 @@ func TestAttestedKey(t *testing.T) {
 		{"nobody answered for the TPM", "", loose, "", []verdict.Component{cpu(good, ours), {Label: "tpm", Scheme: "tcg-tpm", Class: "device"}}},
 		{"no CPU", "", loose, "", []verdict.Component{tpm(spki("aa"))}},
 
-		{"both verifiers of the CPU found it", strong, "", OriginMeasured, []verdict.Component{together(cpu(odd, ours), cpu(good, ours)), tpm(spki("aa"))}},
+		{"both verifiers of the CPU found it", strong, "", OriginMeasured, []verdict.Component{together(cpu(good, ours), cpu(good, ours)), tpm(spki("aa"))}},
 		{"the least of what they found", weak, feeble, OriginApplication, []verdict.Component{together(cpu(odd, byChip), cpu(good, byApp)), tpm(spki("aa"))}},
 		{"found by the other one", weak, feeble, OriginApplication, []verdict.Component{together(cpu(odd, byApp), cpu(good, byChip)), tpm(spki("aa"))}},
 		{"one found no key", absent, loose, "", []verdict.Component{together(cpu(good, byChip), cpu(good)), tpm(spki("aa"))}},

@@ -48,6 +48,7 @@ func (v *verifier) verify(t *token, in verifiers.Input) (armtoken.Anchor, *armto
 	}
 	anchor, missing, f := v.keys.Verify(t.platform.message, armtoken.Search{
 		Index: in.References, Time: in.Time, Device: t.platform.environment(), Unsigned: v.unsigned,
+		Foreign: []string{corim.ProfilePSA},
 	})
 	if missing != nil || f != nil {
 		return armtoken.Anchor{}, missing, f

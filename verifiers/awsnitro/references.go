@@ -5,7 +5,6 @@ package awsnitro
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/assize/assize/corim"
@@ -24,12 +23,16 @@ func environment() corim.Environment {
 	return corim.Environment{Class: corim.Class{ID: corim.TaggedBytes(corim.TagBytes, []byte("tag:assize.dev,2026:aws-nitro"))}}
 }
 
+// items are all registers. Those that the document does not have are there without
+// a value, which nothing matches: so they differ, and not those beside them.
 func items(d *document) []reference.Item {
 	bank := reference.Item{Name: registerName}
-	for _, i := range slices.Sorted(maps.Keys(d.pcrs)) {
-		bank.Value.Registers = append(bank.Value.Registers, corim.Register{
-			ID: corim.NumberKey(i), Digests: []corim.Digest{{Alg: corim.SHA384, Value: d.pcrs[i]}},
-		})
+	for i := range uint64(maxPCRs) {
+		r := corim.Register{ID: corim.NumberKey(i)}
+		if value, ok := d.pcrs[i]; ok {
+			r.Digests = []corim.Digest{{Alg: corim.SHA384, Value: value}}
+		}
+		bank.Value.Registers = append(bank.Value.Registers, r)
 	}
 	return []reference.Item{bank}
 }
@@ -57,7 +60,7 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, d *docum
 		{rolePCR, verdict.Configuration, findRoleMismatch},
 		{parentPCR, verdict.InstanceIdentity, findParentMismatch},
 	} {
-		f := find(r, one.pcr)
+		f := d.find(r, one.pcr)
 		switch {
 		case differs(f, one.pcr, d.pcrs[one.pcr]):
 			_, reasons := r.Judge(one.claim, f)
@@ -76,13 +79,17 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, d *docum
 	}
 }
 
-func find(r *reference.Report, pcr uint64) reference.Finding {
-	return r.Find(registerName + corim.NumberKey(pcr).String())
+func (d *document) find(r *reference.Report, pcr uint64) reference.Finding {
+	f := r.Find(registerName + corim.NumberKey(pcr).String())
+	if _, ok := d.pcrs[pcr]; !ok {
+		f.Seen = "not in the document"
+	}
+	return f
 }
 
 // differs tells whether reference values name a PCR and have it otherwise. Where
-// a document lacks a PCR that they name, every one counts as mismatched, and this
-// one may be right, or not be meant at all.
+// registers are a mixture of several documents, every one counts as mismatched, and
+// this one may be right, or not be meant at all.
 func differs(f reference.Finding, pcr uint64, seen []byte) bool {
 	return f.State == reference.Mismatched && slices.ContainsFunc(f.Expected(), func(v *corim.Values) bool {
 		return slices.ContainsFunc(v.Registers, func(reg corim.Register) bool {
@@ -96,8 +103,8 @@ func differs(f reference.Finding, pcr uint64, seen []byte) bool {
 // in debug mode is known from no register.
 func (v *verifier) executables(a *verdict.Appraisal, d *document, r *reference.Report, proofs map[string]any) {
 	var need []reference.Finding
-	for _, i := range slices.Sorted(maps.Keys(d.pcrs)) {
-		f := find(r, i)
+	for i := range uint64(maxPCRs) {
+		f := d.find(r, i)
 		special := i == rolePCR || i == parentPCR || i == signerPCR
 		spoken := f.State > reference.Mismatched || differs(f, i, d.pcrs[i])
 		if i < imagePCRs || !special && spoken {

@@ -83,7 +83,7 @@ func TestFindings(t *testing.T) {
 		{name: "parent differs", values: []map[uint64][]byte{with(4, 7)}, finding: findParentMismatch,
 			want: verdict.Vector{verdict.Executables: 33, verdict.InstanceIdentity: 97, verdict.SourcedData: -128}, reasons: "measurement-mismatch reference-values-partial"},
 		{name: "PCR16 not there", values: []map[uint64][]byte{with(16, 7)}, finding: findMismatch,
-			want: verdict.Vector{verdict.Executables: 96, verdict.SourcedData: -128}, reasons: "measurement-mismatch"},
+			want: verdict.Vector{verdict.Executables: 96, verdict.SourcedData: -128}, reasons: "measurement-mismatch reference-values-partial"},
 		{name: "an application register differs", values: []map[uint64][]byte{with(9, 7)}, finding: findMismatch,
 			want: verdict.Vector{verdict.Executables: 96, verdict.SourcedData: -128}, reasons: "measurement-mismatch reference-values-partial"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
@@ -94,6 +95,7 @@ func (v *verifier) Appraise(ctx context.Context, in verifiers.Input) (a verdict.
 	}
 	anchor, missing, f := v.keys.Verify(t.message, armtoken.Search{
 		Index: in.References, Time: in.Time, Device: t.environment(), Unsigned: v.unsigned,
+		Foreign: []string{corim.ProfileCCAPlatform, corim.ProfileCCARealm, corim.ProfileCCALegacy},
 	})
 	switch {
 	case f != nil:

@@ -220,11 +220,15 @@ func (c *findingCase) check(t *testing.T, d *sim.Device, raw []byte) {
 		t.Errorf("no reason %s: %v", c.code, a.Reasons)
 	}
 	// The finding was made: a claim that nothing else touches follows its row.
-	row := "{sourced-data: 97}"
-	if c.finding == keyRevoked { // which has a floor
-		row = "{sourced-data: 97, instance-identity: 97, executables: 97}"
+	row := "{sourced-data: 97"
+	for _, f := range defaults().Findings {
+		for name := range f.Floor {
+			if f.Name == c.finding {
+				row += ", " + name.String() + ": 97"
+			}
+		}
 	}
-	edit := withPolicy(t, world, "findings: {"+c.finding+": "+row+"}"+rootsOf(world))
+	edit := withPolicy(t, world, "findings: {"+c.finding+": "+row+"}}"+rootsOf(world))
 	if a := judge(t, newTest(t, edit), in); a.Vector[verdict.SourcedData] != 97 || !strings.HasPrefix(a.PolicyID, "tcg-tpm:sha-256:") {
 		t.Errorf("the finding was not made: %v", a.Reasons)
 	}
@@ -322,7 +326,7 @@ func TestRegisters(t *testing.T) {
 				e.Values[0].Registers[pcr][0] = refvalues.Digest{Alg: "sha-384", Value: make([]byte, 48)}
 			}
 			return indexOf(tb, e)
-		}, 96, 96, "measurement-mismatch PCR0"},
+		}, 33, 36, "no-reference-values PCR0"},
 		{"one release or the other", nil, "", func(tb testing.TB, d *sim.Device) *corim.Index {
 			return indexOf(tb, entry(tb, device(tb, func(o *sim.Options) { o.Image = "other" })), entry(tb, d))
 		}, 3, 2, ""},

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/assize/assize/corim"
@@ -71,6 +72,9 @@ type Search struct {
 	Device corim.Environment
 	// Unsigned lets documents count that nobody has signed.
 	Unsigned bool
+	// Foreign are profiles of documents about devices of another kind, which have
+	// names of the same form: a key of theirs vouches for nothing here.
+	Foreign []string
 }
 
 // name is the device for people, whole: somebody has to find it in a document.
@@ -115,21 +119,26 @@ func heldBy(m *Sign1, a Anchor) lru.Key {
 	return sha256.Sum256(append([]byte(a.Digest), message[:]...))
 }
 
-// find lists the keys of one device. A key for a class of devices is none of a
-// device, whoever states it.
+// find lists the keys of one device, each once: documents of several releases
+// repeat it. A key for a class of devices is none of a device, whoever states it.
 func (k *Keys) find(s Search) (signed, unsigned []Anchor, unusable string) {
 	if s.Index == nil {
 		return nil, nil, ""
 	}
 	for _, stated := range s.Index.AttestKeys(s.Time, s.Device) {
 		a, err := k.anchor(stated, s.Device)
+		if profile := stated.Source.Document().Profile; err == nil && slices.Contains(s.Foreign, profile) {
+			err = fmt.Errorf("its profile %s is that of other devices", profile)
+		}
+		list := &unsigned
+		if stated.Source.Document().Signed() {
+			list = &signed
+		}
 		switch {
 		case err != nil:
 			unusable = fmt.Sprintf(" (that in %s cannot be used: %v)", stated.Source, err)
-		case stated.Source.Document().Signed():
-			signed = append(signed, a)
-		default:
-			unsigned = append(unsigned, a)
+		case !slices.ContainsFunc(*list, func(have Anchor) bool { return have.Digest == a.Digest }):
+			*list = append(*list, a)
 		}
 	}
 	return signed, unsigned, unusable

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +190,51 @@ func TestAnchors(t *testing.T) {
 				t.Errorf("unsigned: %+v", missing)
 			}
 		})
+	}
+}
+
+// TestRepeatedKeys: a key that many documents repeat keeps none of the others from
+// being tried.
+func TestRepeatedKeys(t *testing.T) {
+	k := key(t, "a", elliptic.P256())
+	m, err := decoder(t).Sign1(message(t, k))
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := Device(bytes.Repeat([]byte{1}, 32), append([]byte{1}, bytes.Repeat([]byte{2}, 32)...))
+	index := func(names ...string) *corim.Index {
+		var docs []*corim.Document
+		for i, name := range names {
+			id := fmt.Sprintf("doc %d", i)
+			text := corim.TaggedText(corim.TagPKIXKey, base64.StdEncoding.EncodeToString(spki(t, &key(t, name, elliptic.P256()).PublicKey)))
+			raw, err := corim.Encode(&corim.Document{ID: corim.ID{Text: id}, Tags: []corim.Tag{{Number: corim.TagComid, Comid: &corim.Comid{
+				Identity: corim.TagIdentity{ID: corim.ID{Text: id}}, AttestKeys: []corim.KeyTriple{{Environment: device, Keys: []corim.Typed{text}}},
+			}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := corim.Load(raw, corim.Options{Unsigned: true, Now: now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			docs = append(docs, d)
+		}
+		x, err := corim.NewIndex(docs...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	before := strings.Split(strings.Repeat("b ", maxAnchors), " ")[:maxAnchors]
+	for name, x := range map[string]*corim.Index{
+		"first": index(append([]string{"a"}, before...)...), "last": index(append(before, "a")...),
+	} {
+		if a, missing, f := NewKeys().Verify(m, Search{Index: x, Time: now, Device: device, Unsigned: true}); a.Key == nil || missing != nil || f != nil {
+			t.Errorf("%s: %+v, %v", name, missing, f)
+		}
+	}
+	if _, _, f := NewKeys().Verify(m, Search{Index: index(before...), Time: now, Device: device, Unsigned: true}); f == nil || !strings.Contains(f.Error(), "none of the 1 keys") {
+		t.Errorf("another key: %v", f)
 	}
 }
 

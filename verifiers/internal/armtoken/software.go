@@ -200,9 +200,9 @@ func (s *Software) signers(c *Component, triples []*corim.ValueTriple) []string 
 	return out
 }
 
-// missing are the types of components of which a triple that holds speaks, and
-// evidence does not: nil if some triple has all. Several values of one type are
-// alternatives.
+// missing are the components of which a triple that holds speaks, and evidence
+// does not: nil if some triple has all. Several values of one type are
+// alternatives; of values without a type nobody can tell, so each has to be there.
 func (s *Software) missing(r *reference.Report) []string {
 	var least []string
 	for _, record := range r.Records {
@@ -224,7 +224,7 @@ func (s *Software) missing(r *reference.Report) []string {
 	return least
 }
 
-// lacking are the types of one triple that no component has, and whether the
+// lacking are the components of one triple that were not measured, and whether the
 // triple speaks of components at all.
 func (s *Software) lacking(t *corim.ValueTriple) (out []string, any bool) {
 	for i := range t.Measurements {
@@ -233,12 +233,22 @@ func (s *Software) lacking(t *corim.ValueTriple) (out []string, any bool) {
 			continue
 		}
 		any = true
-		if m.Value.Name == nil || slices.ContainsFunc(s.Components, func(c Component) bool { return c.Type == *m.Value.Name }) {
-			continue
-		}
-		if name := fmt.Sprintf("%q", *m.Value.Name); !slices.Contains(out, name) {
+		if name := s.absent(m); name != "" && !slices.Contains(out, name) {
 			out = append(out, name)
 		}
 	}
 	return out, any
+}
+
+// absent names the component of a value if it was not measured, else "".
+func (s *Software) absent(m *corim.Measurement) string {
+	switch {
+	case m.Value.Name != nil:
+		if !slices.ContainsFunc(s.Components, func(c Component) bool { return c.Type == *m.Value.Name }) {
+			return fmt.Sprintf("%q", *m.Value.Name)
+		}
+	case len(m.Value.Digests) > 0 && !slices.ContainsFunc(s.Components, func(c Component) bool { return s.same(m, &c) }):
+		return fmt.Sprintf("the one with digest %s", m.Value.Digests[0])
+	}
+	return ""
 }

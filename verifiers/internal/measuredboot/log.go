@@ -68,7 +68,7 @@ func (j Judge) match(b Boot) (*eventlog.Matched, string, error) {
 	signed := map[uint32][]byte{}
 	for pcr, value := range b.PCRs {
 		i := uint32(pcr)
-		if slices.Contains(j.Parameters.EventLog, pcr) || log.Touches(i) && log.Compare(alg, map[uint32][]byte{i: value}) == nil {
+		if slices.Contains(j.Parameters.EventLog, pcr) || log.Compare(alg, map[uint32][]byte{i: value}) == nil {
 			signed[i] = value
 		}
 	}

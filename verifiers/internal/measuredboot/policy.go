@@ -158,11 +158,11 @@ func comparisons() []appraisal.Finding {
 	var out []appraisal.Finding
 	for _, c := range []comparison{software, settings} {
 		row := func(code string, value verdict.Claim, text string) {
-			name := c.prefix + endingProven
-			if code != "" {
-				name = c.prefix + endings[code]
+			f := appraisal.Finding{Name: c.prefix + endingProven, Code: code, Effect: appraisal.Effect{c.claim: value}, Text: fmt.Sprintf(text, c.what)}
+			if code != "" { // what is not proven is affirmed by nobody's row
+				f.Name, f.Floor = c.prefix+endings[code], appraisal.Effect{c.claim: c.unproven}
 			}
-			out = append(out, appraisal.Finding{Name: name, Code: code, Effect: appraisal.Effect{c.claim: value}, Text: fmt.Sprintf(text, c.what)})
+			out = append(out, f)
 		}
 		row("", c.proven, "All %s that have to be proven are as reference values say.")
 		row(verdict.ReasonNoReferenceValues, c.unproven, "For some %s there are no reference values.")

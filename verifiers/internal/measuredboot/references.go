@@ -74,7 +74,7 @@ func (j Judge) References(a *verdict.Appraisal, b Boot, refs References) map[str
 		var missing []string
 		for _, pcr := range part.required {
 			value, quoted := b.PCRs[pcr]
-			f := find(r, pcr)
+			f := b.find(r, pcr)
 			switch {
 			case !quoted:
 				missing = append(missing, strconv.Itoa(pcr))
@@ -90,8 +90,23 @@ func (j Judge) References(a *verdict.Appraisal, b Boot, refs References) map[str
 	return r.Claim(proofs)
 }
 
-func find(r *reference.Report, pcr int) reference.Finding {
-	return r.Find(registerName + corim.NumberKey(uint64(pcr)).String())
+func (b Boot) find(r *reference.Report, pcr int) reference.Finding {
+	f := r.Find(registerName + corim.NumberKey(uint64(pcr)).String())
+	if f.State == reference.Mismatched && !b.comparable(f) {
+		return reference.Finding{Name: f.Name, Seen: f.Seen}
+	}
+	return f
+}
+
+// comparable tells whether some value that a register should have is one of the
+// bank that is quoted. Values of other banks alone say nothing about it, and what
+// they do not speak of is not wrong.
+func (b Boot) comparable(f reference.Finding) bool {
+	return slices.ContainsFunc(f.Expected(), func(v *corim.Values) bool {
+		return slices.ContainsFunc(v.Registers, func(r corim.Register) bool {
+			return slices.ContainsFunc(r.Digests, func(d corim.Digest) bool { return d.Alg == digestNames[b.Bank] })
+		})
+	})
 }
 
 // others are registers of a claim that need no proof, where a reference value
@@ -108,7 +123,7 @@ func (j Judge) others(r *reference.Report, b Boot, claim verdict.ClaimName) []re
 			slices.Contains(j.Parameters.Executables, pcr) || slices.Contains(j.Parameters.Configuration, pcr) {
 			continue
 		}
-		if f := find(r, pcr); f.State == reference.Matched || f.State == reference.Mismatched {
+		if f := b.find(r, pcr); f.State == reference.Matched || f.State == reference.Mismatched {
 			out = append(out, f)
 		}
 	}

@@ -28,6 +28,9 @@ import (
 	"github.com/assize/assize/verifiers/internal/tpm"
 )
 
+// deviceKind is the kind of identity that the key of a virtual TPM is of its machine.
+const deviceKind = "paravisor-ak:"
+
 // Failure is why evidence proves nothing: a reason code and a sentence.
 type Failure struct{ Code, Detail string }
 
@@ -90,7 +93,9 @@ func (m *Machine) Bind(a *verdict.Appraisal, reportData, nonce []byte) *Failure 
 	}
 	a.Facts.ReportData = hex.EncodeToString(reportData)
 	a.Facts.Keys = append(a.Facts.Keys, verdict.CommittedKey{SPKI: m.spki, Via: "runtime-data", Origin: verdict.OriginMeasured})
-	a.Facts.Device = append(a.Facts.Device, "tpm-ak:"+m.spki)
+	// Not the spelling of a TPM's own evidence: that may be another component of this
+	// machine, signed by the same key, and is no second machine.
+	a.Facts.Device = append(a.Facts.Device, deviceKind+m.spki)
 	if a.Facts.Registers == nil {
 		a.Facts.Registers = map[string]string{}
 	}
