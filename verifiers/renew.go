@@ -26,11 +26,19 @@ type Renewer interface {
 // concurrent use.
 type Collateral interface {
 	// Ensure returns a bundle with what is needed, as far as it can be had until
-	// the context ends. The bundle is usable whatever the error says; nil stands for
-	// the one that was there before. It is the same pointer as long as nothing has
+	// the context ends; without needs it does not wait. The bundle is usable whatever
+	// the error says; nil stands for the one that was there before. It is the same pointer as long as nothing has
 	// changed: another one has a verifier renewed.
 	Ensure(ctx context.Context, needs []endorsements.Need) (*endorsements.Bundle, error)
 }
+
+// MaxCollateralWaits is how many appraisals of one scheme wait for collateral at
+// once; those beyond go on with what there is. Evidence that nobody has verified
+// makes a node wait, so whoever bounds appraisals allows so many more than he would
+// otherwise: then those that wait keep nobody from being appraised.
+const MaxCollateralWaits = 32
+
+var errWaits = errors.New("verifiers: too many appraisals wait for collateral")
 
 const (
 	// maxNeeds is how many needs of one component count.
@@ -44,6 +52,7 @@ const (
 type renewed struct {
 	mu      sync.Mutex // whoever makes a new one
 	current atomic.Pointer[generation]
+	waits   chan struct{} // a place for each appraisal that may wait for collateral
 }
 
 // generation is a verifier and the bundle that it was made with.
@@ -53,7 +62,7 @@ type generation struct {
 }
 
 func newRenewed(v Verifier, b *endorsements.Bundle) *renewed {
-	r := new(renewed)
+	r := &renewed{waits: make(chan struct{}, MaxCollateralWaits)}
 	r.current.Store(&generation{v, b})
 	return r
 }
@@ -65,7 +74,7 @@ func (n *Node) prepare(ctx context.Context, sc Scheme, r Request) Verifier {
 	if n.o.Collateral == nil || sc.Needs == nil {
 		return slot.current.Load().verifier
 	}
-	b, err := n.ensure(ctx, sc, r)
+	b, err := n.ensure(ctx, sc, slot, r)
 	if err != nil {
 		n.fault(sc.Name, err)
 	}
@@ -78,15 +87,15 @@ func (n *Node) prepare(ctx context.Context, sc Scheme, r Request) Verifier {
 
 // ensure asks for what the scheme needs. Neither a scheme that breaks over
 // hostile bytes nor a source that does ends the appraisal.
-func (n *Node) ensure(ctx context.Context, sc Scheme, r Request) (b *endorsements.Bundle, err error) {
+func (n *Node) ensure(ctx context.Context, sc Scheme, slot *renewed, r Request) (b *endorsements.Bundle, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			b, err = nil, fmt.Errorf("verifiers: collateral for %s: panic: %v", sc.Name, p)
 		}
 	}()
 	needs := sc.Needs(r.MediaType, r.Evidence)
-	if len(needs) == 0 {
-		return nil, nil
+	if len(needs) == 0 { // what others had fetched counts here, too
+		return n.o.Collateral.Ensure(ctx, nil)
 	}
 	wait := maxCollateralWait
 	if end, ok := ctx.Deadline(); ok {
@@ -94,6 +103,14 @@ func (n *Node) ensure(ctx context.Context, sc Scheme, r Request) (b *endorsement
 	}
 	if wait <= 0 {
 		return nil, fmt.Errorf("verifiers: collateral for %s: no time left to ask for it", sc.Name)
+	}
+	select {
+	case slot.waits <- struct{}{}:
+		defer func() { <-slot.waits }()
+	default: // it is asked for, and there for those who come later
+		ended, cancel := context.WithCancelCause(ctx)
+		cancel(errWaits)
+		ctx = ended
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

@@ -216,7 +216,7 @@ func TestCollateralTime(t *testing.T) {
 	}
 }
 
-// Without a supply, or without needs, nobody is asked; no more than eight needs are.
+// Without a supply, or without needs, nothing is asked for; no more than eight needs are.
 func TestCollateralIsAskedForNeeds(t *testing.T) {
 	none := func(evidence.MediaType, []byte) []endorsements.Need { return nil }
 	many := func(m evidence.MediaType, raw []byte) []endorsements.Need { return slices.Repeat(one(m, raw), 20) }
@@ -241,6 +241,70 @@ func TestCollateralIsAskedForNeeds(t *testing.T) {
 	n, _ := renewNode(t, newMade, func(m evidence.MediaType, raw []byte) []endorsements.Need { asked++; return one(m, raw) }, nil)
 	if _, _, err := n.Appraise(t.Context(), renewRequest(t)); err != nil || asked != 0 {
 		t.Errorf("asked without a supply: %v", err)
+	}
+}
+
+// waits is a Collateral that waits until its context ends.
+type waits struct{ begun chan struct{} }
+
+func (w waits) Ensure(ctx context.Context, _ []endorsements.Need) (*endorsements.Bundle, error) {
+	select {
+	case w.begun <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// Evidence can make only so many appraisals wait; those beyond go on at once.
+func TestCollateralWaitsAreBounded(t *testing.T) {
+	n, _ := renewNode(t, newMade, one, nil)
+	w := waits{make(chan struct{}, MaxCollateralWaits)}
+	faults := make(chan error, 2*MaxCollateralWaits)
+	n.o.Collateral, n.o.CollateralFault = w, func(_ string, err error) { faults <- err }
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range MaxCollateralWaits {
+		wg.Go(func() { n.prepare(ctx, n.o.Set.schemes[0], renewRequest(t)) })
+	}
+	for range MaxCollateralWaits {
+		<-w.begun
+	}
+	begun := time.Now()
+	if _, tier, err := n.Appraise(t.Context(), renewRequest(t)); err != nil || tier == verdict.TierNone || time.Since(begun) > 2*time.Second {
+		t.Errorf("%s, %v after %s", tier, err, time.Since(begun))
+	}
+	if err := <-faults; !errors.Is(err, errWaits) {
+		t.Errorf("%v", err)
+	}
+	cancel()
+	wg.Wait()
+	// Their places are free again.
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	for len(faults) > 0 {
+		<-faults
+	}
+	n.prepare(ctx, n.o.Set.schemes[0], renewRequest(t))
+	if err := <-faults; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Evidence without needs is appraised with what others had fetched, too: a list of
+// revoked keys does not wait for somebody who asks for it.
+func TestNoNeedsStillMeansTheLatest(t *testing.T) {
+	a, b := new(endorsements.Bundle), endorsements.Merge()
+	s := &supply{bundle: a}
+	n, faults := renewNode(t, newRenewable, func(evidence.MediaType, []byte) []endorsements.Need { return nil }, s)
+	for _, want := range []*endorsements.Bundle{a, b} {
+		s.bundle = want
+		if v := n.prepare(t.Context(), n.o.Set.schemes[0], renewRequest(t)); v.(renewable).bundle != want {
+			t.Error("not the latest")
+		}
+	}
+	if len(*faults) != 0 || len(s.needs) != 2 || len(s.needs[0]) != 0 {
+		t.Errorf("%v, %v", *faults, s.needs)
 	}
 }
 

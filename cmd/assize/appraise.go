@@ -50,7 +50,7 @@ Of several files the worst tier decides the exit status:
 		Example: `  assize appraise machine.cmw --nonce 8f3c…
   assize appraise recorded.cmw --at 2025-07-01T00:00:00Z \
       --component-nonce gpu=4cff… --endorsements collateral/ -o json
-  assize appraise hgx/evidence.cmw --nonce 8f3c… --trust hgx/trust.json --endorsements hgx \
+  assize appraise hgx/evidence.cmw --nonce 8f3c… --trust hgx/trust.json --endorsements hgx/endorsements \
       --corim hgx --corim-trust hgx/corim-trust.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "evidence-policy", "media-type", "attesters", "trust", "corim", "corim-trust"); err != nil {

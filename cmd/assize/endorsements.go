@@ -12,6 +12,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,8 +29,9 @@ func newEndorsements(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "endorsements",
 		Short: "Collateral of CPU vendors: fetch, list and verify it",
-		Long: `Endorsements looks after folders of collateral: what appraise and verifier read with
---endorsements, and what they fetch with --online.`,
+		Long: `Endorsements looks after folders of collateral: what appraise reads with --endorsements
+and fetches with --online, serve and verifier by the keys endorsements and
+endorsements_online of the configuration.`,
 		Example: `  assize endorsements fetch machine.cmw -o collateral
   assize endorsements list collateral
   assize endorsements verify collateral --at 2025-07-01T00:00:00Z`,
@@ -90,6 +92,7 @@ fetched again. The exit status is 1 if something could not be had.`,
 // needs are those of the flags and of the evidence.
 func (f *fetchFlags) needs(cmd *cobra.Command, files []string) ([]endorsements.Need, error) {
 	var out []endorsements.Need
+	f.fmspc, f.chipID = strings.ToLower(f.fmspc), strings.ToLower(f.chipID) // certificates and tools show both
 	if f.fmspc != "" {
 		kinds := map[string]endorsements.NeedKind{"tdx": endorsements.NeedIntelTDX, "sgx": endorsements.NeedIntelSGX}
 		if kinds[f.tee] == "" {
@@ -98,7 +101,7 @@ func (f *fetchFlags) needs(cmd *cobra.Command, files []string) ([]endorsements.N
 		out = append(out, endorsements.Need{Kind: kinds[f.tee], FMSPC: f.fmspc, CA: f.ca})
 	}
 	if (f.chipID == "") != (f.tcbHex == "") || f.chipID != "" && f.product == "" {
-		return nil, usage("a certificate wants --product, --chip-id and --tcb")
+		return nil, usage("the certificate of a chip wants --product, --chip-id and --tcb")
 	}
 	if f.chipID != "" {
 		tcb, err := strconv.ParseUint(f.tcbHex, 16, 64)
@@ -160,8 +163,11 @@ func needsOf(raw []byte, mediaType string) ([]endorsements.Need, error) {
 }
 
 func runFetch(cmd *cobra.Command, g *globals, f *fetchFlags, files []string) error {
-	if len(files) == 0 && f.fmspc == "" && f.product == "" {
+	if len(files) == 0 && f.fmspc == "" && f.product == "" && f.chipID == "" {
 		return usage("fetch wants EVIDENCE, --fmspc or --product, see %s --help", cmd.CommandPath())
+	}
+	if f.fmspc == "" && (cmd.Flags().Changed("ca") || cmd.Flags().Changed("tee")) {
+		return usage("--ca and --tee say more about --fmspc, which is not given")
 	}
 	c, err := g.load()
 	if err != nil {
@@ -202,6 +208,25 @@ func runFetch(cmd *cobra.Command, g *globals, f *fetchFlags, files []string) err
 		return err
 	}
 	printEndorsements(cmd.OutOrStdout(), checked)
+	return errors.Join(append(errs, inFolder(src.Bundle(), f.dir))...)
+}
+
+// inFolder says what of a bundle is not in the folder for which it was fetched.
+func inFolder(b *endorsements.Bundle, dir string) error {
+	there, _, err := endorsements.LoadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for st := range b.Statements() {
+		written := false
+		for other := range there.Statements() {
+			written = written || other.Item == st.Item && other.Digest == st.Digest
+		}
+		if !written {
+			errs = append(errs, fmt.Errorf("%s could not be written to %s", st.Item, dir))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -238,8 +263,9 @@ func newEndorsementsVerify(g *globals) *cobra.Command {
 		Short: "Check signatures and validity of the collateral in a folder",
 		Long: `Verify prints what list does, and whether the signature of every document holds up to
 a root of its vendor. The exit status is 1 if one does not, or if one is outside its
-time. Schemes check more than that when they appraise: revoked signers, contents, and
-whether the document is for the platform.`,
+time, or if there is none. Schemes check more than that when they appraise: revoked
+signers, contents, and whether the document is for the platform. Certificates and
+revocation lists of others are named and not checked.`,
 		Example: "  assize endorsements verify collateral --at 2025-07-01T00:00:00Z",
 	}, true)
 }
@@ -281,10 +307,16 @@ func endorsementsCommand(g *globals, cmd *cobra.Command, verify bool) *cobra.Com
 		}
 		(&stack{log: log}).warnUnused(warnings)
 		lines, err := listBundle(bundle, checker, now)
+		if verify && len(lines) == 0 {
+			err = fmt.Errorf("%s has no document of Intel or AMD that could be verified", args[0])
+		}
 		if output == "json" {
 			return errors.Join(printJSON(cmd.OutOrStdout(), lines), err)
 		}
 		printEndorsements(cmd.OutOrStdout(), lines)
+		if others := unlisted(bundle, lines); len(others) > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "certificates and revocation lists that are none of these documents: %s\n", plain(strings.Join(others, ", ")))
+		}
 		return err
 	}
 	cmd.Flags().StringVar(&at, "at", "", "time to judge validity at (RFC 3339; default: now)")
@@ -346,6 +378,25 @@ func listBundle(b *endorsements.Bundle, c *check.Checker, at time.Time) ([]endor
 		return out, fmt.Errorf("%d of %d documents are of no use at %s", bad, len(out), at.UTC().Format(time.RFC3339))
 	}
 	return out, nil
+}
+
+// unlisted are the files with certificates and revocation lists of which no line
+// speaks: those of authorities, and what other vendors than Intel and AMD publish.
+func unlisted(b *endorsements.Bundle, lines []endorsementLine) []string {
+	var out []string
+	note := func(name string) {
+		listed := slices.ContainsFunc(lines, func(l endorsementLine) bool { return l.File == name })
+		if !listed && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	for c := range b.Certificates() {
+		note(c.Name)
+	}
+	for l := range b.RevocationLists() {
+		note(l.Name)
+	}
+	return out
 }
 
 func printEndorsements(w io.Writer, lines []endorsementLine) {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/assize/assize/cmd/assize/internal/config"
@@ -57,6 +58,15 @@ func (s *stack) online(o *verifiers.NodeOptions, oneShot bool) error {
 	return nil
 }
 
+// workers is how many appraisals of a scheme run at a time, 0 for what the fabric
+// takes for granted. Those that wait for collateral have places of their own.
+func workers(sc verifiers.Scheme, c verifiers.Collateral) int {
+	if c == nil || sc.Needs == nil {
+		return 0
+	}
+	return 2*runtime.GOMAXPROCS(0) + verifiers.MaxCollateralWaits
+}
+
 // cache is the folder of what was fetched.
 func (s *stack) cache() string { return cacheFolder(s.config) }
 
@@ -94,6 +104,10 @@ func openSource(c config.Config, dir string, base *endorsements.Bundle, roots ma
 		Check: checker.Document, MaxAge: c.Online.MaxAge, Timeout: c.Online.Timeout,
 		Report: func(i endorsements.Item, err error) {
 			level := slog.LevelWarn
+			if errors.Is(err, collateral.ErrNotKept) {
+				log.Warn("collateral is used, and lost with this process", "document", i.String(), "error", err)
+				return
+			}
 			if errors.Is(err, collateral.ErrBusy) { // as often as somebody sends evidence
 				level = slog.LevelDebug
 			}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,7 +23,8 @@ func newSchemes() *cobra.Command {
 		Long: `Schemes lists what this build can verify. Every scheme has an appraisal policy for
 evidence (RFC 9334): a table that says what each finding costs, in trustworthiness
 claims of AR4SI, and the parameters by which findings are made. Print one, edit the
-copy, check it, and give it to appraise, serve or verifier.`,
+copy, check it, and give it to appraise (--evidence-policy), or to serve and verifier
+(key evidence_policies of the configuration).`,
 		Example: `  assize schemes
   assize schemes policy intel-tdx > tdx.yaml
   assize schemes check tdx.yaml
@@ -85,6 +87,9 @@ func newSchemesPolicy() *cobra.Command {
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := defaultsOf(args[0])
+			if errors.Is(err, errNoScheme) {
+				return usage("%w", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -126,6 +131,8 @@ func newSchemesCheck() *cobra.Command {
 	}
 }
 
+var errNoScheme = errors.New("no such scheme in this build")
+
 // defaultsOf finds what a scheme declares.
 func defaultsOf(name string) (*appraisal.Defaults, error) {
 	set, err := all.Set()
@@ -135,7 +142,7 @@ func defaultsOf(name string) (*appraisal.Defaults, error) {
 	sc, ok := set.Lookup(name)
 	switch {
 	case !ok:
-		return nil, usage("no scheme %q in this build, see assize schemes", name)
+		return nil, fmt.Errorf("%w: %q, see assize schemes", errNoScheme, name)
 	case sc.Policy == nil:
 		return nil, fmt.Errorf("the rules of scheme %s are fixed: it has no appraisal policy", name)
 	}

@@ -52,7 +52,7 @@ CPU TEEs of machine files: ` + words(attester.CPUKinds()) + `.
 Faults, as LABEL:KIND: ` + words(attester.FaultKinds()) + `.`,
 		Example: `  assize simulate --machine hgx --nonce 00112233445566778899aabbccddeeff -o hgx
   assize appraise hgx/evidence.cmw --nonce 00112233445566778899aabbccddeeff \
-      --trust hgx/trust.json --endorsements hgx --corim hgx --corim-trust hgx/corim-trust.json
+      --trust hgx/trust.json --endorsements hgx/endorsements --corim hgx --corim-trust hgx/corim-trust.json
   assize simulate --machine cpu-gpu --fault gpu/0:foreign-machine -o bad
   assize simulate --machine cpu-gpu --serve --listen 127.0.0.1:8895 -o served`,
 		Args: exactly(0),
@@ -185,9 +185,18 @@ func (f *simulateFlags) summary(cmd *cobra.Command, m *attester.Machine, nonce [
 	for _, text := range f.faults {
 		fmt.Fprintf(out, "fault: %s\n", text)
 	}
-	_, err := fmt.Fprintf(out, "assize appraise %s --nonce %s --trust %s --endorsements %s --corim %s --corim-trust %s\n", filepath.Join(f.output, "evidence.cmw"),
-		hex.EncodeToString(nonce), filepath.Join(f.output, "trust.json"), f.output, f.output, filepath.Join(f.output, "corim-trust.json"))
+	collateral := "" // of a machine that comes with some
+	if dir := filepath.Join(f.output, "endorsements"); isFolder(dir) {
+		collateral = " --endorsements " + dir
+	}
+	_, err := fmt.Fprintf(out, "assize appraise %s --nonce %s --trust %s%s --corim %s --corim-trust %s\n", filepath.Join(f.output, "evidence.cmw"),
+		hex.EncodeToString(nonce), filepath.Join(f.output, "trust.json"), collateral, f.output, filepath.Join(f.output, "corim-trust.json"))
 	return err
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // serveRatsd answers real clients of ratsd until the command is interrupted.

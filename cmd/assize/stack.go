@@ -126,6 +126,10 @@ func (s *stack) loadRoots(file string) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	names := slices.Sorted(maps.Keys(s.roots.Schemes))
+	if len(names) == 0 {
+		s.log.Warn("keys of simulated lead attesters are trusted; the file has no roots of schemes", "file", file)
+		return nil
+	}
 	s.log.Warn("extra roots are trusted: evidence of simulated machines passes", "file", file, "schemes", names)
 	return nil
 }
@@ -281,7 +285,7 @@ func (s *stack) serve(ctx context.Context, r role) error {
 	for _, sc := range s.schemes.Schemes() {
 		svc, err := s.bus.Serve(served, fabric.ServiceOptions{
 			Scheme: sc, KID: node.KID(sc.Name), Identity: s.identity(), Budget: s.config.Budget,
-			Guard: s.guard, Node: s.config.Node.Name, Seal: s.seals,
+			Guard: s.guard, Node: s.config.Node.Name, Seal: s.seals, Workers: workers(sc, options.Collateral),
 		})
 		if err != nil {
 			return err

@@ -191,7 +191,7 @@ func (c *Checker) issuer(chain []byte) (signer, root *x509.Certificate, err erro
 			return certs[0], r, certs[0].CheckSignatureFrom(r)
 		}
 	}
-	return nil, nil, fmt.Errorf("root %.64q is not Intel's", certs[1].Subject.CommonName)
+	return nil, nil, fmt.Errorf("root %.64q (SHA-256 %x) is not Intel's", certs[1].Subject.CommonName, sha256.Sum256(certs[1].Raw))
 }
 
 // amdDocument checks a certificate of an endorsement key, or a revocation list.
@@ -235,7 +235,8 @@ func listSignedBy(der []byte, by *x509.Certificate) error {
 		return err
 	}
 	if !bytes.Equal(list.RawIssuer, by.RawSubject) {
-		return fmt.Errorf("issued by %.64q, expected %.64q", list.Issuer.CommonName, by.Subject.CommonName)
+		// Whole names: others call themselves by the same common name.
+		return fmt.Errorf("issued by %.200q, expected %.200q", list.Issuer, by.Subject)
 	}
 	return list.CheckSignatureFrom(by)
 }

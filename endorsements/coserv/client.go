@@ -158,9 +158,10 @@ func loopback(host string) bool {
 // Discover reads what the service says about itself, once.
 func (c *Client) Discover(ctx context.Context) (*coserv.Discovery, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.discovery != nil {
-		return c.discovery, nil
+	known := c.discovery
+	c.mu.Unlock() // nobody waits for the request of somebody else beyond his own time
+	if known != nil {
+		return known, nil
 	}
 	body, media, err := c.get(ctx, coserv.DiscoveryPath, coserv.TypeDiscoveryJSON, maxDiscovery)
 	if err != nil {
@@ -173,6 +174,8 @@ func (c *Client) Discover(ctx context.Context) (*coserv.Discovery, error) {
 	if p := d.Endpoints[coserv.Endpoint]; !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") {
 		return nil, fmt.Errorf("coserv: the service has no endpoint %s on its own host, but %q", coserv.Endpoint, p)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.discovery = d
 	return d, nil
 }

@@ -365,3 +365,31 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// Who has little time does not wait for the request of somebody else.
+func TestDiscoverKeepsToItsOwnTime(t *testing.T) {
+	asked, end := make(chan struct{}, 2), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-end
+	}))
+	t.Cleanup(srv.Close)
+	c, err := New(Options{URL: srv.URL, Client: srv.Client(), Now: func() time.Time { return now }, Service: authority("service", 2), Trust: trusting(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = c.Discover(t.Context()) // it comes to nothing
+	}()
+	<-asked
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	if _, err := c.Discover(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 3*time.Second {
+		t.Errorf("%v after %s", err, time.Since(begun))
+	}
+	close(end)
+	<-done
+}

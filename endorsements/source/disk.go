@@ -138,7 +138,7 @@ func (s *Source) load(f file) {
 	}
 	e.again = s.again(i, e, when)
 	old := s.kept[i]
-	if old != nil && !e.from.After(old.from) {
+	if old != nil && !e.newer(old) {
 		s.disk.remove(e.file)
 		return
 	}
@@ -181,9 +181,8 @@ func (d *disk) read(f file) ([]byte, error) {
 	return raw, nil
 }
 
-// put writes a document and returns the name of the file, "" if that failed: a
-// cache that cannot be written is one in memory.
-func (d *disk) put(i endorsements.Item, raw []byte) string {
+// put writes a document and returns the name of the file, "" if that failed.
+func (d *disk) put(i endorsements.Item, raw []byte) (string, error) {
 	sum := sha256.Sum256(raw)
 	ext := ".der"
 	if len(raw) > 0 && raw[0] == '{' {
@@ -193,12 +192,12 @@ func (d *disk) put(i endorsements.Item, raw []byte) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.write(name+temporary, raw); err != nil {
-		return ""
+		return "", err
 	}
 	if err := d.root.Rename(name+temporary, name); err != nil {
-		return ""
+		return "", err
 	}
-	return name
+	return name, nil
 }
 
 // write makes a whole file or none. A file that a process which is gone has left

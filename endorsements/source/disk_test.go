@@ -211,5 +211,10 @@ func forge(dir string, tcb []byte) error {
 	if bytes.Equal(raw, tcb) {
 		return fmt.Errorf("nothing to change")
 	}
+	return putTCB(dir, raw)
+}
+
+// putTCB puts TCB info into the folder as a source does.
+func putTCB(dir string, raw []byte) error {
 	return os.WriteFile(filepath.Join(dir, fmt.Sprintf("intel-tdx-tcb-%s.%x.json", fmspc, sha256.Sum256(raw))), raw, 0o600)
 }

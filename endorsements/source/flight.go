@@ -124,28 +124,31 @@ func guarded(ctx context.Context, f Fetcher, i endorsements.Item) (raw []byte, e
 }
 
 // admit waits until the service may be asked. If that is beyond the end of the
-// context it fails at once and takes nobody's turn.
+// context it fails at once and takes nobody's turn. Whether the service wants to be
+// left alone is looked at once more when the turn has come: it may have said so to
+// somebody else meanwhile.
 func (s *Source) admit(ctx context.Context, sv *service) error {
-	for {
+	for taken := false; ; {
 		now := s.o.Now()
 		s.mu.Lock()
 		wait := sv.notYet.Sub(now)
 		s.mu.Unlock()
-		taken := wait <= 0
-		if taken {
+		switch {
+		case wait > s.o.Timeout:
+			return fmt.Errorf("%w: the service wants to be left alone for %s", ErrBusy, wait.Round(time.Second))
+		case wait > 0:
+		case taken:
+			return nil
+		default:
 			r := sv.limiter.ReserveN(now, 1)
 			if wait = r.DelayFrom(now); wait > s.o.Timeout {
 				r.CancelAt(now)
 				return fmt.Errorf("%w: its turn is in %s", ErrBusy, wait.Round(time.Second))
 			}
-		} else if wait > s.o.Timeout {
-			return fmt.Errorf("%w: the service wants to be left alone for %s", ErrBusy, wait.Round(time.Second))
+			taken = true
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
-		}
-		if taken {
-			return nil
 		}
 	}
 }
@@ -174,12 +177,15 @@ func (s *Source) keep(i endorsements.Item, raw []byte) error {
 	now := s.o.Now()
 	e.again = s.again(i, e, now)
 	if s.disk != nil {
-		e.file = s.disk.put(i, raw)
+		// A cache that cannot be written is one in memory.
+		if e.file, err = s.disk.put(i, raw); err != nil && s.o.Report != nil {
+			s.o.Report(i, fmt.Errorf("%w: %w", ErrNotKept, err))
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.kept[i]
-	if old != nil && !e.from.After(old.from) {
+	if old != nil && !e.newer(old) {
 		// The same, or one from before: what was known stays known.
 		old.again = s.again(i, old, now)
 		if e.file != "" && e.file != old.file {
@@ -199,6 +205,15 @@ func (s *Source) keep(i endorsements.Item, raw []byte) error {
 		return fmt.Errorf("%w on %s", ErrEnded, e.until.UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// newer says whether e takes the place of o: it is from a later time, or the same
+// document for longer, because the certificates of who signs it were renewed.
+func (e *entry) newer(o *entry) bool {
+	if !e.from.Equal(o.from) {
+		return e.from.After(o.from)
+	}
+	return e.until.After(o.until)
 }
 
 // read makes an entry of a file, if it is what the item names.

@@ -86,7 +86,7 @@ type Options struct {
 	// included; 0 is a minute.
 	Timeout time.Duration
 	// Report is told what could not be fetched, once for each attempt to get a
-	// document; nil: nobody is.
+	// document, and what could not be kept in the folder; nil: nobody is.
 	Report func(endorsements.Item, error)
 }
 
@@ -99,6 +99,10 @@ const (
 	// maxFlights is how many documents of one vendor are fetched or wait at once.
 	maxFlights = 32
 )
+
+// ErrNotKept, in what is reported: there is a document and it is used, but it could
+// not be written to the folder.
+var ErrNotKept = errors.New("source: not written to the folder")
 
 // Errors of Ensure, in the error of a need.
 var (

@@ -127,6 +127,7 @@ func TestParseRefuses(t *testing.T) {
 		"unknown member":         "scheme: test\nrules: {}\n",
 		"unknown finding":        "scheme: test\nfindings: {new: {hardware: 2}}\n",
 		"unknown claim":          "scheme: test\nfindings: {old: {software: 2}}\n",
+		"no row":                 "scheme: test\nfindings:\n  old:\n",
 		"no value":               "scheme: test\nfindings: {old: {hardware: }}\n",
 		"not a number":           "scheme: test\nfindings: {old: {hardware: good}}\n",
 		"too large":              "scheme: test\nfindings: {old: {hardware: 200}}\n",

@@ -37,7 +37,9 @@ func read(raw []byte) (d document, err error) {
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(raw))
 	dec.KnownFields(true)
-	if err := dec.Decode(&d); err != nil {
+	if err := dec.Decode(&d); errors.Is(err, io.EOF) {
+		return d, errors.New("appraisal: the policy is empty")
+	} else if err != nil {
 		return d, fmt.Errorf("appraisal: %w", err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
@@ -50,10 +52,10 @@ func read(raw []byte) (d document, err error) {
 }
 
 // Parse reads a policy in YAML: the members scheme, findings (by name, each an
-// object of claim names and AR4SI numbers, which replaces the default row) and
-// parameters. What is left out keeps its default. Unknown members, findings,
-// claims and parameters, values that are none of a policy's, and rows above the
-// floor are errors.
+// object of claim names and AR4SI numbers, which replaces the default row and is
+// {} for a finding that costs nothing) and parameters. What is left out keeps its
+// default. Unknown members, findings, claims and parameters, values that are none
+// of a policy's, and rows above the floor are errors.
 func (d Defaults) Parse(raw []byte) (*Policy, error) {
 	doc, err := read(raw)
 	if err != nil {
@@ -87,7 +89,12 @@ func (d Defaults) Parse(raw []byte) (*Policy, error) {
 	return p, err
 }
 
+// effect reads a row. A finding that is to cost nothing says so with an empty one:
+// a name with nothing behind it is a line that somebody did not finish.
 func effect(row map[string]*verdict.Claim) (Effect, error) {
+	if row == nil {
+		return nil, errors.New("there is nothing behind the name; {} is the row of a finding that costs nothing")
+	}
 	out := Effect{}
 	for name, c := range row {
 		claim, err := verdict.ParseClaimName(name)
