@@ -226,7 +226,8 @@ func TestDocument(t *testing.T) {
 	}
 	want := obj{"instance-identity": json.Number("2"), "executables": json.Number("2"), "hardware": json.Number("2")}
 	if gpu["tier"] != "affirming" || gpu["freshness"] != "fresh" || gpu["duration_us"] != json.Number("812") ||
-		!reflect.DeepEqual(gpu["trust_vector"], want) || gpu["verifier"].(obj)["kid"] != l.gpu.KID() {
+		!reflect.DeepEqual(gpu["trust_vector"], want) || gpu["verifier"].(obj)["kid"] != l.gpu.KID() ||
+		gpu["appraisal_policy"] != "policy:example" || odd["appraisal_policy"] != nil {
 		t.Errorf("%v", gpu)
 	}
 	if b := got["bindings"].([]any)[0].(obj); b["origin"] != "application" || b["from"] != "gpu/0" {

@@ -122,6 +122,9 @@ type ComponentDocument struct {
 	// References is the revision of the reference values that the verifier
 	// compared with, a SHA-256 in hexadecimal; "" if it had none.
 	References string `json:"reference_revision,omitempty"`
+	// AppraisalPolicy names the appraisal policy for evidence that made the result
+	// (EAR ear.appraisal-policy-id); "" where the scheme's rules are fixed.
+	AppraisalPolicy string `json:"appraisal_policy,omitempty"`
 	// Reasons are the component verifier's, then the lead's.
 	Reasons    []Reason `json:"reasons"`
 	DurationUS int64    `json:"duration_us"`
@@ -169,6 +172,7 @@ func (c Component) document() ComponentDocument {
 		d.TrustVector = a.Vector.members(false)
 		d.Freshness = a.Freshness
 		d.References = c.Partial.ReferenceRevision()
+		d.AppraisalPolicy = a.PolicyID
 		d.Reasons = append(d.Reasons, a.Reasons...)
 		if a.Claims != nil {
 			d.Claims = a.Claims

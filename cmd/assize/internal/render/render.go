@@ -159,6 +159,9 @@ func component(w io.Writer, c verdict.Component, mark, indent string) {
 		id, kid := c.Partial.Verifier()
 		fmt.Fprintf(w, "%s   verifier %s %s, key %s\n", indent, clean(id.Developer), clean(id.Build), kid)
 		fmt.Fprintf(w, "%s   %s, freshness %s\n", indent, vector(a.Vector), a.Freshness)
+		if strings.Contains(a.PolicyID, ":") { // the defaults are named by the scheme alone
+			fmt.Fprintf(w, "%s   appraisal policy %s\n", indent, clean(a.PolicyID))
+		}
 		if rev := c.Partial.ReferenceRevision(); rev != "" {
 			fmt.Fprintf(w, "%s   reference values of revision %s\n", indent, rev)
 		}
