@@ -19,12 +19,15 @@ import (
 	simulator "github.com/assize/assize/attester/amdsnp"
 	vm "github.com/assize/assize/attester/azure"
 	"github.com/assize/assize/attester/pki"
+	"github.com/assize/assize/attester/refvalues"
 	"github.com/assize/assize/attester/tcgtpm"
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/vectors"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/appraisal"
 	"github.com/assize/assize/verifiers/internal/azure"
 )
 
@@ -63,7 +66,7 @@ func TestRecordedAzure(t *testing.T) {
 			t.Errorf("%s: %s, %s: %v", name, a.Status(), a.Freshness, a.Reasons)
 			continue
 		}
-		if len(a.Facts.Keys) != 1 || a.Facts.Keys[0].Origin != verdict.OriginMeasured || a.Facts.Keys[0].Via != "runtime-data" ||
+		if len(a.Facts.Keys) != 1 || a.Facts.Keys[0].Origin != verdict.OriginApplication || a.Facts.Keys[0].Via != "runtime-data" ||
 			len(a.Facts.Device) != 2 || a.Facts.Registers["pcr0"] == "" || a.Facts.Registers["measurement"] == "" {
 			t.Errorf("%s: facts %+v", name, a.Facts)
 		}
@@ -208,6 +211,74 @@ func endorsementsOf(tb testing.TB, d *simulator.Device) *endorsements.Bundle {
 		tb.Fatal(err)
 	}
 	return b
+}
+
+// TestAzureOrigin: the commitment to the TPM's key is one of measured software only
+// where reference values know what was launched.
+func TestAzureOrigin(t *testing.T) {
+	p := newParts(t, nil)
+	nonce := bytes.Repeat([]byte{0x5a}, 64)
+	v := newTest(t, withBundle(p.deps(), endorsementsOf(t, p.cpu)))
+	in := verifiers.Input{MediaType: azureType(t), Evidence: leaf1(t, vm.Options{SNP: p.cpu, TPM: p.own}, nonce), Nonce: nonce, Time: simulated}
+	for _, c := range []struct {
+		name        string
+		references  *corim.Index
+		origin      string
+		executables verdict.Claim
+	}{
+		{"no reference values", nil, verdict.OriginApplication, verdict.ClaimUnrecognized},
+		{"of the guest alone", p.values(t, false, true), verdict.OriginApplication, verdict.ClaimUnrecognized},
+		{"of the paravisor alone", p.values(t, true, false), verdict.OriginMeasured, verdict.ClaimUnrecognized},
+		{"of both", p.values(t, true, true), verdict.OriginMeasured, verdict.ClaimApprovedBoot},
+	} {
+		in.References = c.references
+		a := appraise(t, v, in)
+		if a.Freshness != verdict.FreshnessFresh || len(a.Facts.Keys) != 1 || a.Facts.Keys[0].Origin != c.origin || a.Vector[verdict.Executables] != c.executables {
+			t.Errorf("%s: %+v %v %v", c.name, a.Facts.Keys, a.Vector, a.Reasons)
+		}
+	}
+}
+
+// values are signed reference values of paravisor and guest.
+func (p parts) values(tb testing.TB, paravisor, guest bool) *corim.Index {
+	tb.Helper()
+	author := must(refvalues.NewAuthor("azure", simulated))
+	var docs []refvalues.Document
+	add := func(profile string, e refvalues.Entry) {
+		docs = append(docs, refvalues.Document{
+			ID: profile, TagID: profile, Profile: profile, NotBefore: simulated.Add(-time.Hour), NotAfter: simulated.AddDate(0, 1, 0), Entries: []refvalues.Entry{e},
+		})
+	}
+	if paravisor {
+		add(refvalues.ProfileAMD, must(refvalues.AMDSNP(p.cpu.Measurements(), p.cpu.ChipID())))
+	}
+	if guest {
+		add(refvalues.Profile, must(refvalues.TPM(p.own.Measurements())))
+	}
+	return must(author.Index(simulated, docs...))
+}
+
+// TestAzureBeneathTheGuest: a guest that runs above a paravisor can ask for reports
+// itself, whatever level is expected of plain ones.
+func TestAzureBeneathTheGuest(t *testing.T) {
+	policy := must(policyDefaults().Parse([]byte("scheme: amd-snp\nfindings: {vmpl-unexpected: {}}\nparameters: {vmpl: 2}\n")))
+	nonce := bytes.Repeat([]byte{0x5a}, 64)
+	p := newParts(t, nil)
+	for level := range uint32(4) {
+		p.cpu = must(simulator.New(simulator.Options{
+			Vendor: amd(), Device: pki.NewSeed("cpu"), Now: simulated, Product: simulator.Genoa, Image: "azure", VMPL: level,
+		}))
+		d := withBundle(p.deps(), endorsementsOf(t, p.cpu))
+		d.Policies = map[string]*appraisal.Policy{Name: policy}
+		a := appraise(t, newTest(t, d), verifiers.Input{
+			MediaType: azureType(t), Evidence: leaf1(t, vm.Options{SNP: p.cpu, TPM: p.own}, nonce), Nonce: nonce, Time: simulated})
+		if bound := len(a.Facts.Keys) == 1 && a.Freshness == verdict.FreshnessFresh; bound != (level == 0) {
+			t.Errorf("VMPL %d: %s %v", level, a.Status(), a.Reasons)
+		}
+		if level > 0 && (a.Vector != verdict.AllClaims(verdict.ClaimCryptoFailed) || !hasReason(a, verdict.ReasonBindingBroken)) {
+			t.Errorf("VMPL %d: %v %v", level, a.Vector, a.Reasons)
+		}
+	}
 }
 
 // TestAzureWalk flips every fourth byte of a real leaf: no tier gets better, and

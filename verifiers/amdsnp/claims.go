@@ -127,21 +127,21 @@ func policyClaim(v uint64) map[string]any {
 }
 
 // claims says whose key has signed.
-func (k *vek) claims() map[string]any {
+func (v *vek) claims() map[string]any {
 	m := map[string]any{
-		"kind":        k.kind.String(),
-		"product":     k.productName,
-		"issuer":      k.issuer.cert.Subject.CommonName,
-		"serial":      k.cert.SerialNumber.Text(16),
-		"not_before":  k.cert.NotBefore.UTC().Format(time.RFC3339),
-		"not_after":   k.cert.NotAfter.UTC().Format(time.RFC3339),
-		"sha256":      hex.EncodeToString(k.digest[:]),
-		"root_sha256": hex.EncodeToString(k.issuer.root.digest[:]),
+		"kind":        v.kind.String(),
+		"product":     v.productName,
+		"issuer":      v.issuer.cert.Subject.CommonName,
+		"serial":      v.cert.SerialNumber.Text(16),
+		"not_before":  v.cert.NotBefore.UTC().Format(time.RFC3339),
+		"not_after":   v.cert.NotAfter.UTC().Format(time.RFC3339),
+		"sha256":      hex.EncodeToString(v.digest[:]),
+		"root_sha256": hex.EncodeToString(v.issuer.root.digest[:]),
 	}
-	if k.kind == kindVLEK {
-		m["csp_id"] = k.cspID
+	if v.kind == kindVLEK {
+		m["csp_id"] = v.cspID
 	} else {
-		m["hwid"] = hex.EncodeToString(k.hwid)
+		m["hwid"] = hex.EncodeToString(v.hwid)
 	}
 	return m
 }
@@ -149,7 +149,7 @@ func (k *vek) claims() map[string]any {
 // facts are what a lead may bind other components to.
 func facts(r *report, k *vek) verdict.Facts {
 	return verdict.Facts{
-		Device:     k.device(r),
+		Device:     k.device(),
 		SignerSPKI: hex.EncodeToString(k.spki[:]),
 		Registers: map[string]string{
 			"measurement": hex.EncodeToString(r.measurement()), "host_data": hex.EncodeToString(r.hostData()),
@@ -157,13 +157,13 @@ func facts(r *report, k *vek) verdict.Facts {
 	}
 }
 
-// device is the identity of the chip: its hardware id, which AMD certifies and
-// the report repeats. Two CPU components with one are, as far as anyone can
-// prove, one CPU answering twice. Where the host hides CHIP_ID, and with a VLEK,
-// which all chips of a provider share, a report says of no chip that it is its.
-func (k *vek) device(r *report) []string {
-	if k.kind != kindVCEK || r.chipMasked() {
+// device is the identity of the chip: the hardware id of its VCEK, which AMD
+// certifies. Two CPU components with one are, as far as anyone can prove, one CPU
+// answering twice, also where the host hides CHIP_ID in one of the reports. With a
+// VLEK, which all chips of a provider share, a report says of no chip that it is its.
+func (v *vek) device() []string {
+	if v.kind != kindVCEK {
 		return nil
 	}
-	return []string{"amd-chip:" + hex.EncodeToString(k.hwid)}
+	return []string{"amd-chip:" + hex.EncodeToString(v.hwid)}
 }

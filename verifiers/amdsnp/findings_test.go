@@ -245,7 +245,7 @@ func TestPolicyDefaults(t *testing.T) {
 		t.Error("an unknown line is read")
 	}
 	// The floor holds, whatever an operator writes.
-	for _, row := range []string{"debug: {configuration: 32, runtime-opaque: 96}", "debug: {configuration: 96}", "revoked: {hardware: 32}", "no-endorsement-key: {hardware: 32}", "no-endorsement-key: {}"} {
+	for _, row := range []string{"debug: {configuration: 32, runtime-opaque: 96}", "debug: {configuration: 96}", "revoked: {hardware: 32}", "no-endorsement-key: {hardware: 32}", "no-endorsement-key: {}", "tcb-below-floor: {}", "tcb-below-floor: {hardware: 2}"} {
 		if _, err := d.Parse([]byte("scheme: " + Name + "\nfindings: {" + row + "}\n")); err == nil {
 			t.Errorf("%s: accepted", row)
 		}

@@ -145,7 +145,7 @@ func (m *machine) vek() []byte {
 		SerialNumber: big.NewInt(0), Subject: pkix.Name{CommonName: "SEV-" + m.kind.String()}, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(6, 0, 0),
 		SignatureAlgorithm: x509.SHA384WithRSAPSS, ExtraExtensions: ext,
 	}
-	var public crypto.PublicKey = m.key.Public()
+	public := m.key.Public()
 	if m.cert != nil {
 		m.cert(t)
 		if t.PublicKey != nil {

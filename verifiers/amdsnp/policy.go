@@ -129,7 +129,7 @@ func firmwareFindings() []row {
 			Text: "A TCB is below the recommended one.",
 		},
 		{
-			Name: findTCBFloor, Code: verdict.ReasonTCBOutOfDate, Effect: effect{verdict.Hardware: bad},
+			Name: findTCBFloor, Code: verdict.ReasonTCBOutOfDate, Effect: effect{verdict.Hardware: bad}, Floor: effect{verdict.Hardware: warn},
 			Text: "A TCB is below the lowest that is tolerated.",
 		},
 		{

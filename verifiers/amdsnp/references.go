@@ -185,6 +185,9 @@ type comparison struct {
 	query     reference.Query
 	excluded  []string // names of fields that were not compared
 	reference *reference.Report
+	// strict is the comparison of all fields, guest the digest of MEASUREMENT.
+	strict *reference.Report
+	guest  []byte
 }
 
 // compare asks for every environment; what they say are alternatives. What is
@@ -215,6 +218,7 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, r *repor
 	c := comparison{
 		list:  list,
 		query: reference.Query{Index: in.References, Time: in.Time, Unsigned: v.unsigned},
+		guest: r.measurement(),
 	}
 	if in.References != nil {
 		c.query.Authority = append(c.query.Authority, corim.TaggedBytes(corim.TagPKIXKey, k.cert.RawSubjectPublicKeyInfo))
@@ -222,7 +226,8 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, r *repor
 			c.query.Authority = append(c.query.Authority, corim.Certificate(cert))
 		}
 	}
-	c.reference = c.compare(items(r))
+	c.strict = c.compare(items(r))
+	c.reference = c.strict
 	c.deployed(r)
 	proofs := map[string]any{}
 	v.executables(a, &c, proofs)
@@ -320,21 +325,6 @@ func shown(want corim.Values) corim.Values {
 	return want
 }
 
-// stated are the findings of a claim that documents speak about, without those
-// of fields that were not compared.
-func (c *comparison) stated(claim verdict.ClaimName, except ...string) []reference.Finding {
-	var out []reference.Finding
-	for _, f := range fields {
-		if f.claim != claim || slices.Contains(c.excluded, f.name) || slices.Contains(except, f.name) {
-			continue
-		}
-		if found := c.reference.Find(f.name); found.State != reference.Unknown {
-			out = append(out, found)
-		}
-	}
-	return out
-}
-
 // settle lowers claims by the row of a finding; the reasons are those of the
 // comparison, which say more than a row can.
 func (v *verifier) settle(a *verdict.Appraisal, finding string, reasons []verdict.Reason) {
@@ -403,8 +393,9 @@ func (v *verifier) hardwareReferences(a *verdict.Appraisal, c *comparison, proof
 // needs a reference value; zero is nothing chosen.
 func (v *verifier) configurationReferences(a *verdict.Appraisal, c *comparison, r *report, proofs map[string]any) {
 	list := c.stated(verdict.Configuration)
-	if found := c.reference.Find("HOST_DATA"); found.State == reference.Unknown && !allZero(r.hostData()) {
-		list = append(list, found)
+	known := slices.ContainsFunc(list, func(f reference.Finding) bool { return f.Name == "HOST_DATA" })
+	if !known && !allZero(r.hostData()) {
+		list = append(list, reference.Finding{Name: "HOST_DATA"})
 	}
 	v.optional(a, c, verdict.Configuration, list, findConfigMismatch, findConfigUnproven, proofs)
 }

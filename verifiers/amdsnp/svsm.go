@@ -4,6 +4,7 @@ package amdsnp
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -34,6 +35,8 @@ const (
 	maxServices = 16
 	// maxManifest bounds a manifest in bytes; a vTPM's is a public key.
 	maxManifest = 64 << 10
+	// bits of an endorsement key
+	minEndorsement, maxEndorsement = 2048, 4096
 )
 
 // manifest binds REPORT_DATA of a report that a service module asked for: it is
@@ -43,6 +46,9 @@ func manifest(nonce, services []byte) binder {
 	return func(a *verdict.Appraisal, data [64]byte) *failure {
 		if len(services) == 0 || len(services) > maxManifest {
 			return failf(verdict.ReasonMalformed, "service manifest has %d bytes, expected 1 to %d", len(services), maxManifest)
+		}
+		if f := askedBeneath(a); f != nil {
+			return f
 		}
 		a.Facts.ReportData = hex.EncodeToString(data[:])
 		h := sha512.New()
@@ -68,11 +74,25 @@ func manifest(nonce, services []byte) binder {
 		said := map[string]any{"provider": serviceProvider, "manifest_sha256": hex.EncodeToString(digest[:]), "services": list.names}
 		if list.endorsement != "" {
 			said["vtpm_ek_spki_sha256"] = list.endorsement
-			a.Facts.Keys = append(a.Facts.Keys, verdict.CommittedKey{SPKI: list.endorsement, Via: "service-manifest", Origin: verdict.OriginMeasured})
+			// Nothing in the report tells a service module from a guest without one, in
+			// which any program that may ask for reports writes what it likes.
+			a.Facts.Keys = append(a.Facts.Keys, verdict.CommittedKey{SPKI: list.endorsement, Via: "service-manifest", Origin: verdict.OriginApplication})
 		}
 		a.Claims["service"] = said
 		return nil
 	}
+}
+
+// askedBeneath wants a report that was asked for at VMPL 0, whatever level the
+// parameter expects of plain reports: a guest that runs at a higher number, above a
+// service module or paravisor, gets reports with REPORT_DATA of its own choice, and
+// could so commit to manifests and runtime data that it invented. The claim is that
+// of the report, whose signature holds.
+func askedBeneath(a *verdict.Appraisal) *failure {
+	if level, ok := a.Claims["vmpl"].(int); !ok || level != 0 {
+		return failf(verdict.ReasonBindingBroken, "the report was asked for at VMPL %v, where the guest itself can ask; what runs beneath the guest asks at VMPL 0", a.Claims["vmpl"])
+	}
+	return nil
 }
 
 // services is what a manifest says.
@@ -95,14 +115,23 @@ func readManifest(raw []byte) (services, error) {
 	}
 	var s services
 	seen := map[guid]bool{}
+	taken := make([]bool, size)
+	for i := range manifestHead + count*manifestEntry {
+		taken[i] = true
+	}
 	for i := range int(count) {
 		e := raw[manifestHead+i*manifestEntry:]
 		id, at, n := guid(e[:16]), binary.LittleEndian.Uint32(e[16:]), binary.LittleEndian.Uint32(e[20:])
-		first := manifestHead + uint64(count)*manifestEntry
-		if seen[id] || uint64(at) < first || uint64(at)+uint64(n) > uint64(size) {
+		if seen[id] || uint64(at)+uint64(n) > uint64(size) {
 			return services{}, fmt.Errorf("service %s is there twice, or at %d with %d bytes of %d", id.mixed(), at, n, size)
 		}
 		seen[id] = true
+		for j := range n {
+			if taken[at+j] {
+				return services{}, fmt.Errorf("service %s at %d with %d bytes lies over the head or over another one", id.mixed(), at, n)
+			}
+			taken[at+j] = true
+		}
 		s.names = append(s.names, id.mixed())
 		if id == guidVTPM {
 			if err := s.vtpm(raw[at : at+n]); err != nil {
@@ -113,7 +142,9 @@ func readManifest(raw []byte) (services, error) {
 	return s, nil
 }
 
-// vtpm reads version 0 of the vTPM's manifest: TPMT_PUBLIC of its endorsement key.
+// vtpm reads version 0 of the vTPM's manifest: TPMT_PUBLIC of its endorsement key,
+// RSA with 2048 bits or more. It has to be a storage key: one that signs could be
+// passed off as the signer of something.
 func (s *services) vtpm(raw []byte) error {
 	public, err := tpm2.Unmarshal[tpm2.TPMTPublic](raw)
 	if err != nil {
@@ -122,9 +153,16 @@ func (s *services) vtpm(raw []byte) error {
 	if !bytes.Equal(tpm2.Marshal(*public), raw) {
 		return fmt.Errorf("endorsement key: bytes behind TPMT_PUBLIC")
 	}
+	attr := public.ObjectAttributes
+	if public.Type != tpm2.TPMAlgRSA || !attr.FixedTPM || !attr.Restricted || !attr.Decrypt || attr.SignEncrypt {
+		return fmt.Errorf("endorsement key: not an RSA key that is fixed to its TPM, restricted, and for decryption alone")
+	}
 	key, err := tpm2.Pub(*public)
 	if err != nil {
 		return fmt.Errorf("endorsement key: %w", err)
+	}
+	if k, ok := key.(*rsa.PublicKey); !ok || k.N.BitLen() < minEndorsement || k.N.BitLen() > maxEndorsement {
+		return fmt.Errorf("endorsement key: not of %d to %d bits", minEndorsement, maxEndorsement)
 	}
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {

@@ -85,6 +85,12 @@ func (v *verifier) endorse(r *report, c *certificates, now time.Time) (*vek, *fa
 			last = f
 		}
 	}
+	// Where nothing names the chip, a certificate of the collateral was a guess; that
+	// it is another's says nothing against the report.
+	guess := c.vek(kind) == nil && (kind == kindVLEK || r.chipMasked())
+	if guess && (last.code == verdict.ReasonSignatureInvalid || last.code == verdict.ReasonIdentityMismatch) {
+		return nil, noKey
+	}
 	return nil, last
 }
 

@@ -9,7 +9,6 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"maps"
 	"slices"
 	"strings"
@@ -335,13 +334,4 @@ func check(tb testing.TB, a verdict.Appraisal, w want) {
 			tb.Errorf("%s is %d, want %d", n, a.Vector[n], w.claims[n])
 		}
 	}
-}
-
-func unhex(tb testing.TB, s string) []byte {
-	tb.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
 }

@@ -106,7 +106,7 @@ func referenceFindings() []appraisal.Finding {
 			Text: "There are reference values for enclaves, and this is none of them."},
 		{Name: findUnproven, Code: verdict.ReasonNoReferenceValues, Effect: unrecognized, Floor: unrecognized,
 			Text: "Reference values do not prove MRENCLAVE, nor MRSIGNER with ISVPRODID and ISVSVN in one triple."},
-		{Name: findConfigMismatch, Code: verdict.ReasonMeasurementMismatch, Effect: effect{conf: verdict.ClaimContraindicate},
+		{Name: findConfigMismatch, Code: verdict.ReasonMeasurementMismatch, Effect: effect{conf: verdict.ClaimContraindicate}, Floor: effect{conf: verdict.ClaimUnsafe},
 			Text: "ATTRIBUTES, MISCSELECT or a field of KSS is as in no reference value, and the enclave is not identified either."},
 		{Name: findConfigElsewhere, Code: verdict.ReasonMeasurementMismatch, Effect: effect{conf: verdict.ClaimUnsafe},
 			Text: "A field is as in no reference value, but the triple that identifies the enclave does not speak of it."},

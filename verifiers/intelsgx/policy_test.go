@@ -258,7 +258,7 @@ func TestFloors(t *testing.T) {
 		"enclave-debug: {configuration: 32, runtime-opaque: 96, executables: 33}", "enclave-debug: {configuration: 96}", "qe-debug: {configuration: 2, runtime-opaque: 2, executables: 2}",
 		"enclave-not-initialized: {configuration: 32}", "executables-unproven: {executables: 2}", "executables-mismatch: {executables: 3}",
 		"executables-unproven: {}", "tcb-revoked: {hardware: 2}", "no-collateral: {hardware: 2}",
-		"enclave-reserved-bits: {configuration: 2}", "separation-without-kss: {}",
+		"enclave-reserved-bits: {configuration: 2}", "separation-without-kss: {}", "tcb-out-of-date-too-long: {hardware: 2}", "configuration-mismatch: {}",
 	} {
 		if _, err := policy().Parse([]byte("scheme: " + Name + "\nfindings:\n  " + text + "\n")); err == nil {
 			t.Errorf("%s: accepted", text)

@@ -19,6 +19,7 @@ import (
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
 	"github.com/assize/assize/verifiers/internal/azure"
+	"github.com/assize/assize/verifiers/internal/dcap"
 )
 
 // TestAzure walks what binds TD, paravisor and virtual TPM.
@@ -87,11 +88,30 @@ func TestAzure(t *testing.T) {
 			a.Vector[verdict.Hardware] != 2 || a.Vector[verdict.Executables] != verdict.ClaimUnrecognized {
 			t.Errorf("%s: %s, %s, %v: %v", c.name, a.Status(), a.Freshness, a.Vector, a.Reasons)
 		}
-		if len(a.Facts.Keys) != 1 || a.Facts.Keys[0].Origin != verdict.OriginMeasured || a.Facts.Registers["mrtd"] == "" || a.Facts.Registers["pcr7"] == "" {
+		if len(a.Facts.Keys) != 1 || a.Facts.Keys[0].Origin != verdict.OriginApplication || a.Facts.Registers["mrtd"] == "" || a.Facts.Registers["pcr7"] == "" {
 			t.Errorf("%s: facts %+v", c.name, a.Facts)
 		}
 		if c.o.EventLog != (len(a.Facts.Measured) > 0) {
 			t.Errorf("%s: %d events", c.name, len(a.Facts.Measured))
+		}
+	}
+	// Only of a TD that reference values know anybody can say that its paravisor wrote
+	// the commitment, and no program in a TD without one.
+	quote, err := td.Evidence(nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, known := range []bool{true, false} {
+		body := slices.Clone(quote[dcap.HeaderSize:][:dcap.SizeTD10])
+		want := verdict.OriginMeasured
+		if !known {
+			body[136] ^= 1 // MRTD
+			want = verdict.OriginApplication
+		}
+		machine := in(vm.Options{})
+		machine.References = indexOf(t, now, entryOf(body))
+		if a, _ := v.Appraise(t.Context(), machine); len(a.Facts.Keys) != 1 || a.Facts.Keys[0].Origin != want || a.Vector[verdict.Executables].Tier() == verdict.TierAffirming {
+			t.Errorf("reference values for the TD %t: %+v, %v %v", known, a.Facts.Keys, a.Vector, a.Reasons)
 		}
 	}
 	stale := in(vm.Options{})

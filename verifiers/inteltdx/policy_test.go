@@ -249,7 +249,7 @@ func TestPolicyFloors(t *testing.T) {
 		"td-debug: {}", "td-debug: {configuration: 96}", "qe-debug: {configuration: 32, runtime-opaque: 96}", "tcb-revoked: {hardware: 32}",
 		"pck-revoked: {}", "identity-mismatch: {hardware: 2}", "tcb-not-supported: {hardware: 36}", "no-collateral: {hardware: 2}",
 		"collateral-invalid: {hardware: 2}", "collateral-in-grace: {hardware: 3}", "seam-attributes: {configuration: 36}",
-		"executables-mismatch: {executables: 3}", "executables-unproven: {executables: 3}", "td-reserved-bits: {configuration: 2}",
+		"executables-mismatch: {executables: 3}", "executables-unproven: {executables: 3}", "td-reserved-bits: {configuration: 2}", "tcb-out-of-date-too-long: {}",
 	} {
 		if _, err := defaults().Parse([]byte("scheme: " + Name + "\nfindings: {" + row + "}")); err == nil {
 			t.Errorf("%s is accepted", row)

@@ -3,6 +3,7 @@
 package inteltdx
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -33,6 +34,8 @@ type field struct {
 	chosen bool
 }
 
+func (f field) key() corim.Key { return corim.TextKey(strings.ToLower(f.name)) }
+
 // fields are what reference values may speak about besides the registers. What
 // is not here makes a triple that names it hold never, as TEE_TCB_SVN does:
 // whether a platform is up to date is for Intel's collateral to say.
@@ -61,7 +64,7 @@ func items(q *quote) []reference.Item {
 	sha384 := func(b []byte) []corim.Digest { return []corim.Digest{{Alg: corim.SHA384, Value: b}} }
 	out := make([]reference.Item, 0, len(fields)+1)
 	for _, f := range fields {
-		it := reference.Item{Name: f.name, Key: corim.TextKey(strings.ToLower(f.name))}
+		it := reference.Item{Name: f.name, Key: f.key()}
 		if f.digest {
 			it.Value.Digests = sha384(f.value(q))
 		} else {
@@ -87,9 +90,9 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, q *quote
 			query.Authority = append(query.Authority, corim.Certificate(c))
 		}
 	}
-	r := reference.Compare(query)
+	r := &statements{Report: reference.Compare(query), query: query, quote: q}
 	proofs := map[string]any{}
-	v.executables(a, q, r, proofs)
+	v.executables(a, r, proofs)
 	for _, c := range []struct {
 		claim              verdict.ClaimName
 		mismatch, unproven string
@@ -97,7 +100,7 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, q *quote
 		{verdict.Hardware, "module-mismatch", "module-mismatch"}, // without values there is nothing to prove
 		{verdict.Configuration, "configuration-mismatch", "configuration-unproven"},
 	} {
-		list := stated(r, q, c.claim)
+		list := r.stated(c.claim)
 		if len(list) == 0 {
 			continue
 		}
@@ -128,11 +131,11 @@ func (v *verifier) lower(a *verdict.Appraisal, finding string) {
 // executables: all registers that measure what the TD was started with have to
 // be proven, and the one for run time, unless nothing was ever measured into it.
 // What runs in a TD whose memory the host can write is known from no register.
-func (v *verifier) executables(a *verdict.Appraisal, q *quote, r *reference.Report, proofs map[string]any) {
-	need := stated(r, q, verdict.Executables)
+func (v *verifier) executables(a *verdict.Appraisal, r *statements, proofs map[string]any) {
+	need := r.stated(verdict.Executables)
 	for i := range registerCount {
 		f := r.Find(registerName + corim.NumberKey(uint64(i)).String())
-		if i != runtimeRegister || f.State != reference.Unknown || !dcap.AllZero(q.RTMR(i)) {
+		if i != runtimeRegister || f.State != reference.Unknown || !dcap.AllZero(r.quote.RTMR(i)) {
 			need = append(need, f)
 		}
 	}
@@ -149,21 +152,81 @@ func (v *verifier) executables(a *verdict.Appraisal, q *quote, r *reference.Repo
 	}
 }
 
+// statements are what documents say of one TD.
+type statements struct {
+	*reference.Report
+	query reference.Query
+	quote *quote
+}
+
 // stated are the fields of a claim that count: MRTD, what the host or owner chose
 // though nobody may have said what it may be, and what is proven or differs.
 // Hardware and the rest of the configuration do not need reference values, so
 // one that neither holds nor differs changes nothing there.
-func stated(r *reference.Report, q *quote, claim verdict.ClaimName) []reference.Finding {
+func (s *statements) stated(claim verdict.ClaimName) []reference.Finding {
 	var out []reference.Finding
 	for _, f := range fields {
 		if f.claim != claim {
 			continue
 		}
-		found := r.Find(f.name)
-		needed := f.name == "MRTD" || f.chosen && !dcap.AllZero(f.value(q)) || claim == verdict.Executables && found.State != reference.Unknown
+		found := s.find(f)
+		needed := f.name == "MRTD" || f.chosen && !dcap.AllZero(f.value(s.quote)) || claim == verdict.Executables && found.State != reference.Unknown
 		if needed || found.State == reference.Matched || found.State == reference.Mismatched {
 			out = append(out, found)
 		}
 	}
 	return out
+}
+
+// find is the finding of a field, unknown where all that speak of it speak of other
+// TDs, once this one is identified: triples are alternatives, each as a whole.
+func (s *statements) find(f field) reference.Finding {
+	found := s.Find(f.name)
+	if found.State == reference.Unknown || found.State == reference.Matched || !s.identified() {
+		return found
+	}
+	for _, source := range s.query.Index.References(s.query.Time, s.query.Environment) {
+		t := source.Values()
+		names := func(m corim.Measurement) bool { return m.Key == f.key() }
+		if slices.ContainsFunc(t.Measurements, names) && !slices.ContainsFunc(t.Measurements, s.elsewhere) {
+			return found
+		}
+	}
+	return reference.Finding{Name: f.name, Seen: found.Seen}
+}
+
+// identified tells whether reference values know what the TD was started with.
+func (s *statements) identified() bool {
+	known := s.Find("MRTD").State == reference.Matched
+	for i := range runtimeRegister {
+		known = known && s.Find(registerName+corim.NumberKey(uint64(i)).String()).State == reference.Matched
+	}
+	return known
+}
+
+// elsewhere tells whether a measurement is MRTD or the registers of another TD.
+func (s *statements) elsewhere(m corim.Measurement) bool {
+	if m.Key == corim.TextKey("mrtd") {
+		return others(m.Value.Digests, s.quote.MRTD())
+	}
+	return slices.ContainsFunc(m.Value.Registers, func(r corim.Register) bool {
+		i, ok := r.ID.Number()
+		return ok && i < registerCount && others(r.Digests, s.quote.RTMR(int(i)))
+	})
+}
+
+// others tells whether there are digests of a register's kind, and all of other
+// values.
+func others(list []corim.Digest, value []byte) bool {
+	other := false
+	for _, d := range list {
+		if d.Alg != corim.SHA384 {
+			continue
+		}
+		if bytes.Equal(d.Value, value) {
+			return false
+		}
+		other = true
+	}
+	return other
 }

@@ -137,6 +137,42 @@ func TestReferences(t *testing.T) {
 			other := entryOf(make([]byte, dcap.SizeTD15))
 			return []entry{other, e}
 		}, executables: 2, hardware: 2, config: 2},
+		{name: "what is said of another release", more: func(e entry) []entry {
+			without(&e, "mrseam")
+			without(&e, "mrconfigid")
+			other := entryOf(bytes.Repeat([]byte{1}, dcap.SizeTD15))
+			other.Values = append(other.Values, refvalues.Value{Key: "xfam", Raw: []byte{0xe6, 0, 0, 0, 0, 0, 0, 0}}, refvalues.Value{Key: "reportdata", Raw: make([]byte, 64)})
+			return []entry{other, e}
+		}, executables: 2, hardware: 2, config: 2},
+		{name: "what is said of another kernel", more: func(e entry) []entry {
+			without(&e, "mrconfigid")
+			other := e
+			registers := map[uint64][]refvalues.Digest{1: {{Alg: "sha-384", Value: make([]byte, 48)}}}
+			other.Values = append(slices.Clone(e.Values), refvalues.Value{Key: "mrconfigid", Raw: bytes.Repeat([]byte{1}, 48)})
+			value(&other, nil).Registers = registers
+			return []entry{other, e}
+		}, executables: 2, hardware: 2, config: 2},
+		{name: "MRCONFIGID of another release", body: func(b []byte) { b[184] = 7 }, more: func(e entry) []entry {
+			without(&e, "mrconfigid")
+			return []entry{entryOf(make([]byte, dcap.SizeTD15)), e}
+		}, executables: 2, hardware: 2, config: 36, reasons: []string{"no-reference-values configuration: no reference values for MRCONFIGID"}},
+		{name: "what is said of all", more: func(e entry) []entry {
+			without(&e, "mrseam")
+			all := e
+			all.Values = []refvalues.Value{{Key: "xfam", Raw: []byte{0xe6, 0, 0, 0, 0, 0, 0, 0}}}
+			seam := e
+			seam.Values = []refvalues.Value{{Key: "mrseam", Digests: []refvalues.Digest{{Alg: "sha-384", Value: bytes.Repeat([]byte{1}, 48)}}}}
+			return []entry{all, seam, e}
+		}, executables: 2, hardware: 97, config: 96, reasons: []string{"measurement-mismatch configuration: XFAM", "measurement-mismatch hardware: MRSEAM"}},
+		{name: "what is said of this one elsewhere", more: func(e entry) []entry {
+			mine := e
+			mine.Values = []refvalues.Value{*value(&e, "mrtd"), {Key: "xfam", Raw: []byte{0xe6, 0, 0, 0, 0, 0, 0, 0}}}
+			return []entry{mine, e}
+		}, executables: 2, hardware: 2, config: 96, reasons: []string{"measurement-mismatch configuration: XFAM"}},
+		{name: "nobody knows this one", after: func(b []byte) { b[136] ^= 1; b[376] ^= 1 }, more: func(e entry) []entry {
+			e.Values = append(e.Values, refvalues.Value{Key: "xfam", Raw: []byte{0xe6, 0, 0, 0, 0, 0, 0, 0}})
+			return []entry{e}
+		}, executables: 96, hardware: 2, config: 96, reasons: []string{"measurement-mismatch configuration: XFAM", "measurement-mismatch executables: MRTD"}},
 		{name: "half of two releases", after: func(b []byte) { clear(b[136:184]) }, more: func(e entry) []entry { return []entry{entryOf(make([]byte, dcap.SizeTD15)), e} },
 			executables: 33, hardware: 2, config: 2, reasons: []string{"reference-values-partial MRTD"}},
 	} {

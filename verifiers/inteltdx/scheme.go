@@ -184,9 +184,11 @@ func (v *verifier) appraise(in verifiers.Input, c container, q *quote, p *dcap.P
 	v.attributes(&a, q)
 	if c.machine == nil {
 		v.events(&a, c, q)
-	} else {
-		v.guest(&a, in, c)
 	}
 	v.references(&a, in, q, p, spki)
+	if c.machine != nil {
+		launched(&a)
+		v.guest(&a, in, c)
+	}
 	return a, nil
 }

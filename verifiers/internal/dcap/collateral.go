@@ -95,7 +95,7 @@ func (s *statement) outside(w when) string {
 	if c := firstOutside(s.certs, w.time); c != "" {
 		return c
 	}
-	if late := w.time.Sub(s.own.to); late > 0 && late <= w.grace {
+	if late := w.time.Sub(s.own.to); late > 0 && late <= w.grace && !w.time.Before(s.own.from) {
 		return ""
 	}
 	return s.own.check(w.time)

@@ -100,7 +100,7 @@ func Findings(t TEE) []appraisal.Finding {
 		{Name: "tcb-out-of-date", Code: verdict.ReasonTCBOutOfDate, Effect: unsafe, Text: "Platform, TDX module or quoting enclave is out of date."},
 		{Name: "tcb-out-of-date-configuration-needed", Code: verdict.ReasonTCBOutOfDate, Effect: both,
 			Text: "Something is out of date, and the platform has to be configured otherwise."},
-		{Name: "tcb-out-of-date-too-long", Code: verdict.ReasonTCBOutOfDate, Effect: worst,
+		{Name: "tcb-out-of-date-too-long", Code: verdict.ReasonTCBOutOfDate, Effect: worst, Floor: unsafe,
 			Text: "Something is out of date for longer than out_of_date_days, or from before minimum_tcb_date."},
 		{Name: "tcb-revoked", Code: verdict.ReasonTCBRevoked, Effect: worst, Floor: worst, Text: "A level that was reached is revoked."},
 		{Name: "tcb-not-supported", Code: verdict.ReasonTCBNotSupported, Effect: unknown, Floor: worst,

@@ -19,7 +19,7 @@ func (b TDReport) MRSEAM() []byte { return b[16:64] }
 // MRSignerSEAM see MRSEAM.
 func (b TDReport) MRSignerSEAM() []byte { return b[64:112] }
 
-// SEAMAttributes, TDAttributes and XFAM are 64-bit little-endian flag words.
+// SEAMAttributes and, like it, TDAttributes and XFAM are 64-bit little-endian flag words.
 func (b TDReport) SEAMAttributes() []byte { return b[112:120] }
 
 // TDAttributes see SEAMAttributes.
@@ -31,7 +31,7 @@ func (b TDReport) XFAM() []byte { return b[128:136] }
 // MRTD (48) measures what the TD was built from.
 func (b TDReport) MRTD() []byte { return b[136:184] }
 
-// MRConfigID, MROwner and MROwnerConfig (48 each) are chosen by who starts the TD.
+// MRConfigID and, like it, MROwner and MROwnerConfig (48 each) are chosen by who starts the TD.
 func (b TDReport) MRConfigID() []byte { return b[184:232] }
 
 // MROwner see MRConfigID.

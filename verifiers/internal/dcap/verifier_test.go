@@ -249,10 +249,6 @@ func TestSGXExtension(t *testing.T) {
 	}
 	oid := asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
 	member := func(n int, value any) asn1.RawValue {
-		type pair struct {
-			ID    asn1.ObjectIdentifier
-			Value any
-		}
 		v, err := asn1.Marshal(value)
 		if err != nil {
 			t.Fatal(err)

@@ -225,6 +225,23 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// A document that names a register which evidence does not have holds never, and
+// the reason says which: of the others it is not said that they are wrong.
+func TestRegisterThatIsLacking(t *testing.T) {
+	m := bank(map[uint64]byte{0: 10, 1: 11, 2: 12, 3: 13})
+	m.Value.Registers = append(m.Value.Registers, corim.Register{ID: corim.NumberKey(9), Digests: sum(19)})
+	r := Compare(Query{Index: index(t, document(t, "a", true, later, triple{m})), Environment: acme, Items: seen(), Time: now})
+	state, reasons := r.Judge(verdict.Executables, r.Find("RTMR0"), r.Find("RTMR3"))
+	if state != Mismatched || r.Holds() || len(reasons) != 2 {
+		t.Fatalf("%d %v", state, reasons)
+	}
+	for _, why := range reasons {
+		if why.Code != verdict.ReasonMeasurementMismatch || !strings.Contains(why.Detail, "together with register 9, which evidence does not have, in a/a/reference-triples[0]") {
+			t.Errorf("%+v", why)
+		}
+	}
+}
+
 // Reports of several environments: the better counts, and nothing is lost.
 func TestMerge(t *testing.T) {
 	items := seen()[:1]

@@ -54,7 +54,8 @@ func changed(m []corim.Measurement, i, n int) []corim.Measurement {
 
 // differing finds the registers because of which a bank matches nothing: those
 // that are as in none of the alternatives. If each of them is as in some, they
-// are a mixture, and all differ.
+// are a mixture, or a register is named that evidence does not have, and all
+// differ.
 func differing(seen []corim.Register, f *corim.Finding, out []Finding) {
 	any := false
 	for n, reg := range seen {
@@ -84,12 +85,31 @@ func differing(seen []corim.Register, f *corim.Finding, out []Finding) {
 	for n := range out {
 		out[n].Sources = nil
 		if out[n].State = Mismatched; len(out[n].expected) > 0 {
+			for i := range out[n].expected {
+				a := &out[n].expected[i]
+				a.value += lacking(a.values, seen)
+			}
 			continue
 		}
 		for _, e := range f.Expected {
 			out[n].expected = append(out[n].expected, alternative{e.Values.String(), e.Values, e.Source})
 		}
 	}
+}
+
+// lacking names the registers of a value that evidence does not have: without
+// them "expected" would be what was seen.
+func lacking(want *corim.Values, seen []corim.Register) string {
+	var out []string
+	for _, r := range want.Registers {
+		if !slices.ContainsFunc(seen, func(s corim.Register) bool { return s.ID == r.ID }) {
+			out = append(out, r.ID.String())
+		}
+	}
+	if out == nil {
+		return ""
+	}
+	return " together with register " + strings.Join(out, ", ") + ", which evidence does not have,"
 }
 
 func register(v *corim.Values, id corim.Key) []corim.Digest {

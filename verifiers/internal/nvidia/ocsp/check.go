@@ -20,20 +20,20 @@ import (
 type Status string
 
 const (
-	// Good: a usable response says that the certificate is not revoked.
+	// Good means: a usable response says that the certificate is not revoked.
 	Good Status = "good"
 	// Revoked for good: an authorised response says so, however old it is.
 	Revoked Status = "revoked"
 	// Hold is a revocation that can be lifted (reason certificateHold).
 	Hold Status = "hold"
-	// Unknown: the responder does not know the certificate.
+	// Unknown means: the responder does not know the certificate.
 	Unknown Status = "unknown"
-	// Missing: there is no response about the certificate.
+	// Missing means: there is no response about the certificate.
 	Missing Status = "missing"
-	// Stale: an authorised response does not count at this time: out of date, older
+	// Stale means: an authorised response does not count at this time: out of date, older
 	// than the policy allows, or not valid yet.
 	Stale Status = "stale"
-	// Invalid: nobody who may answer for the issuer has signed the response, or it
+	// Invalid means: nobody who may answer for the issuer has signed the response, or it
 	// does not have the nonce.
 	Invalid Status = "invalid"
 )
