@@ -13,13 +13,15 @@ const faultsHead = `# Faults
 What happens when one part of a simulated machine is wrong. Made by ` + "`UPDATE_DOCS=1 go test ./integration -run TestFaultTable`" + ` and checked
 by the same test; ` + "`assize simulate --fault LABEL:KIND`" + ` makes the same evidence.
 
-Three machines: TDX with two GPUs and two switches; TDX with two TDISP devices and a vTPM; SEV-SNP with a GPU. All parts must be there, the
-CPU commits to everything else, and test roots, collateral and signed reference values are given. The last part of each kind has
-the fault. Every row also has the reasons component-tier and extra-roots where they apply; they are left away.
+Six machines: TDX with two GPUs and two switches; TDX with two TDISP devices and a vTPM; SEV-SNP with a GPU; Arm CCA with two PSA
+microcontrollers; SGX with a GPU; Nitro with a GPU. All parts must be there, the CPU commits to everything else, and test roots, collateral and
+signed reference values are given, with the keys of Arm's parts in them. The last part of each kind has the fault. Every row also has the reasons
+component-tier and extra-roots where they apply; they are left away.
 
-Not every fault can be seen. Revocation of NVIDIA's certificates needs OCSP answers, which are not read yet: every such part has at best a
+Not every fault can be seen. Revocation of NVIDIA's certificates needs OCSP answers: without them every such part has at best a
 warning for it. Kinds without a scheme have the
-tier none, honest or not, and only what the commitment covers is found. A device that was replaced before the commitment was made, by someone who
+tier none, honest or not, and only what the commitment covers is found. Arm's tokens have no certificates, so one of another machine has a key that no
+document states. AWS names no version of what runs below an enclave. A device that was replaced before the commitment was made, by someone who
 relays the challenge, is in no row: see limitations.md.
 
 | part | fault | component | verdict | edges |
@@ -76,15 +78,20 @@ func expected(f attester.FaultKind, k attester.Kind) (expectation, bool) {
 	case attester.KindGPU, attester.KindSwitch:
 		e, ok := expectedNVIDIA[f]
 		return e, ok
-	case attester.KindSPDM, attester.KindTPM:
+	case attester.KindSPDM:
 		return withoutScheme(f), true
-	case attester.KindSNP: // without a scheme it is no CPU TEE to the lead either, so nothing hangs on it
-		e := withoutScheme(f)
-		e.edges = ""
-		if f != attester.Oversized {
-			e.verdict = "none !contraindicated"
+	case attester.KindTPM:
+		e, ok := expectedTPM[f]
+		return e, ok
+	case attester.KindPSA:
+		e, ok := expectedPSA[f]
+		return e, ok
+	case attester.KindSNP, attester.KindSGX, attester.KindCCA, attester.KindNitro:
+		if e, ok := expectedCPU[k][f]; ok {
+			return e, true
 		}
-		return e, true
+		e, ok := expectedTDX[f]
+		return e, ok
 	}
 	return expectation{}, false
 }
@@ -107,6 +114,57 @@ var expectedTDX = map[attester.FaultKind]expectation{
 	attester.Truncated:        {"contraindicated", "malformed-evidence", "contraindicated", "!bound"},
 	attester.Oversized:        {"–", "", "refused", ""},
 	attester.Slow:             {"affirming", "", "warning", bound},
+}
+
+// expectedCPU is where a CPU TEE differs from TDX.
+var expectedCPU = map[attester.Kind]map[attester.FaultKind]expectation{
+	attester.KindSNP: {
+		// A document says the least TCB, so the guest below is not the one it knows.
+		attester.OutdatedTCB: {"warning", "tcb-out-of-date reference-values-partial !measurement-mismatch", "warning binding-weak", bound},
+	},
+	attester.KindCCA: {
+		"":                        {"affirming", "!no-reference-values", "affirming application-binding-accepted !binding-weak", bound},
+		attester.OutdatedTCB:      {"warning", "measurement-mismatch", "warning binding-weak", bound},
+		attester.MeasurementFault: {"warning", "measurement-mismatch", "warning binding-weak", bound},
+		attester.ForeignMachine:   {"contraindicated", "no-collateral !nonce", "contraindicated !binding-broken", "!bound"},
+		attester.Slow:             {"affirming", "", "affirming", bound},
+	},
+}
+
+// The machine of the vTPM has TDISP devices, for which there is no scheme.
+var expectedTPM = map[attester.FaultKind]expectation{
+	"":                        {"affirming", "!no-reference-values", "none !contraindicated !binding-weak", bound},
+	attester.StaleNonce:       {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
+	attester.ForeignNonce:     {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
+	attester.Revoked:          {"contraindicated", "revoked", "contraindicated !binding-broken", bound},
+	attester.Expired:          {"contraindicated", "expired", "contraindicated !binding-broken", bound},
+	attester.WrongSigner:      {"contraindicated", "signature-invalid", "contraindicated !binding-broken", bound},
+	attester.MeasurementFault: {"contraindicated", "measurement-mismatch", "contraindicated !binding-broken", bound},
+	attester.Missing:          {"none", "missing-component", "none !contraindicated", ""},
+	attester.Extra:            {"affirming", "", "none unexpected-component", bound},
+	attester.ForeignMachine:   {"affirming", "", "contraindicated binding-broken", broken},
+	attester.Relayed:          {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
+	attester.Truncated:        {"contraindicated", "malformed-evidence", "contraindicated binding-broken", broken},
+	attester.Oversized:        {"–", "", "refused", ""},
+	attester.Slow:             {"affirming", "", "none !contraindicated", bound},
+}
+
+var expectedPSA = map[attester.FaultKind]expectation{
+	"":                        {"affirming", "!no-reference-values", "affirming !binding-weak", bound},
+	attester.StaleNonce:       {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
+	attester.ForeignNonce:     {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
+	attester.Debug:            {"contraindicated", "debug-enabled", "contraindicated !binding-broken", bound},
+	attester.OutdatedTCB:      {"warning", "measurement-mismatch", "warning !binding-weak", bound},
+	attester.WrongSigner:      {"contraindicated", "signature-invalid", "contraindicated !binding-broken", bound},
+	attester.MeasurementFault: {"warning", "measurement-mismatch", "warning !binding-weak", bound},
+	attester.Missing:          {"none", "missing-component", "none !contraindicated", ""},
+	attester.Extra:            {"affirming", "", "warning unexpected-component", bound},
+	attester.Duplicate:        {"affirming", "", "contraindicated duplicate-identity", "report-data-digest bound identity-collision broken"},
+	attester.ForeignMachine:   {"contraindicated", "no-collateral", "contraindicated binding-broken", broken},
+	attester.Relayed:          {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
+	attester.Truncated:        {"contraindicated", "malformed-evidence", "contraindicated binding-broken", broken},
+	attester.Oversized:        {"–", "", "refused", ""},
+	attester.Slow:             {"affirming", "", "affirming", bound},
 }
 
 var expectedNVIDIA = map[attester.FaultKind]expectation{

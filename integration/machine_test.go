@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -54,32 +55,39 @@ func newJudge(t testing.TB, m *attester.Machine, trusted bool, more ...crypto.Pu
 // judgeWith is newJudge with reference values, nil for none.
 func judgeWith(t testing.TB, m *attester.Machine, trusted bool, x *corim.Index, more ...crypto.PublicKey) *judge {
 	t.Helper()
-	set, err := all.Set()
-	must(t, err)
 	deps := verifiers.Deps{}
-	roots := &trust.Roots{}
+	var lead leadKeys
 	if trusted {
 		raw, err := m.Trust()
 		must(t, err)
-		roots, err = trust.ParseRoots(raw)
+		roots, err := trust.ParseRoots(raw)
 		must(t, err)
 		deps.ExtraRoots = roots.Schemes
+		lead = append(more, roots.Attesters.Attesters(machineTime)...)
 		files, err := m.Endorsements()
 		must(t, err)
 		deps.Endorsements, err = load(files)
 		must(t, err)
 	}
+	return judgeOf(t, deps, x, lead)
+}
+
+// judgeOf is a judge with everything that its verifiers have been given.
+func judgeOf(t testing.TB, deps verifiers.Deps, x *corim.Index, keys leadKeys) *judge {
+	t.Helper()
+	set, err := all.Set()
+	must(t, err)
 	clock := func() time.Time { return machineTime }
 	signers := map[string]*trust.Signer{}
-	var keys []trust.Key
+	var results []trust.Key
 	for _, sc := range set.Schemes() {
 		signers[sc.Name], err = trust.GenerateSigner(trust.ES256, rand.Reader)
 		must(t, err)
-		keys = append(keys, signers[sc.Name].Key(sc.Name, []string{sc.Name}, trust.RoleVerifier))
+		results = append(results, signers[sc.Name].Key(sc.Name, []string{sc.Name}, trust.RoleVerifier))
 	}
 	lead, err := trust.GenerateSigner(trust.ES256, rand.Reader)
 	must(t, err)
-	anchors, err := trust.NewAnchors(append(keys, lead.Key("lead", nil, trust.RoleLead))...)
+	anchors, err := trust.NewAnchors(append(results, lead.Key("lead", nil, trust.RoleLead))...)
 	must(t, err)
 	id := verdict.Identity{Developer: "https://example.com", Build: "test"}
 	no := verifiers.NodeOptions{Set: set, Deps: deps, Identity: id, Signers: signers, Clock: clock}
@@ -92,8 +100,8 @@ func judgeWith(t testing.TB, m *attester.Machine, trusted bool, x *corim.Index, 
 		Schemes: set, Appraiser: verifiers.Local{Node: node}, Anchors: anchors, Signer: lead, Identity: id, Clock: clock, Rand: rand.Reader,
 		Route: func(string, string) []verifiers.Candidate { return []verifiers.Candidate{{Site: "any"}} },
 	}
-	if trusted {
-		o.LeadKeys = leadKeys(append(more, roots.Attesters.Attesters(machineTime)...))
+	if keys != nil {
+		o.LeadKeys = keys
 	}
 	orch, err := orchestrator.New(o)
 	must(t, err)
@@ -131,8 +139,16 @@ func (j *judge) appraise(t testing.TB, raw []byte, topology string) (*verdict.Re
 	return res, nil
 }
 
+// sharedVendors are the authorities of simulated machines for which it does not
+// matter whose they are: AMD's keys take seconds to make.
+var sharedVendors = sync.OnceValue(func() *attester.Vendors { return attester.NewVendors("", machineTime) })
+
+// simulated makes a machine; vendors are the shared ones if nil.
 func simulated(t testing.TB, d attester.Description, vendors *attester.Vendors, faults ...attester.Fault) *attester.Machine {
 	t.Helper()
+	if vendors == nil {
+		vendors = sharedVendors()
+	}
 	m, err := attester.New(attester.Options{Machine: d, Now: machineTime, Faults: faults, Vendors: vendors})
 	must(t, err)
 	return m
@@ -157,7 +173,8 @@ func reasonCodes(list []verdict.Reason, without ...string) string {
 }
 
 // Without its roots a simulated machine is nobody: every component that has a
-// scheme is contraindicated for its root.
+// scheme is contraindicated for its root, or where there is no root, as for Arm's
+// tokens, for want of a key that anybody states.
 func TestSimulatedEvidenceIsRefusedByDefault(t *testing.T) {
 	for _, name := range attester.BuiltIns() {
 		d, _ := attester.BuiltIn(name)
@@ -169,8 +186,11 @@ func TestSimulatedEvidenceIsRefusedByDefault(t *testing.T) {
 		}
 		for _, c := range res.Components {
 			want := verdict.ReasonUnknownRoot
-			if c.Scheme == "" {
+			switch c.Scheme {
+			case "":
 				want = verdict.ReasonNoVerifier
+			case "arm-cca":
+				want = verdict.ReasonNoCollateral
 			}
 			var got []verdict.Reason
 			if !c.Partial.IsZero() {
@@ -185,13 +205,12 @@ func TestSimulatedEvidenceIsRefusedByDefault(t *testing.T) {
 
 // Without reference values the best honest verdict is a warning that says why:
 // nothing knows the software, so the commitment of the CPU is worth no more than
-// a nonce.
+// a nonce. Of Arm's platforms the key is given.
 func TestHonestMachine(t *testing.T) {
-	vendors := attester.NewVendors("", machineTime)
 	for _, name := range attester.BuiltIns() {
 		d, _ := attester.BuiltIn(name)
-		m := simulated(t, d, vendors)
-		j := newJudge(t, m, true)
+		m := simulated(t, d, nil)
+		j := judgeWith(t, m, true, statedKeys(t, m))
 		for _, f := range attester.Formats() {
 			res, err := j.appraise(t, evidenceOf(t, m, f), "lead")
 			must(t, err)
@@ -262,6 +281,9 @@ func faultMachines() []attester.Description {
 		{Name: "faults", GPUs: attester.GPUs{Count: 2}, Switches: attester.Set{Count: 2}},
 		{Name: "faults-devices", Devices: attester.Devices{Count: 2, TDISP: true}, VTPM: attester.VTPM{Key: "p256"}},
 		{Name: "faults-amd", CPU: attester.CPU{Kind: string(attester.KindSNP)}, GPUs: attester.GPUs{Count: 1}},
+		{Name: "faults-arm", CPU: attester.CPU{Kind: string(attester.KindCCA)}, PSA: attester.Set{Count: 2}},
+		{Name: "faults-sgx", CPU: attester.CPU{Kind: string(attester.KindSGX)}, GPUs: attester.GPUs{Count: 1}},
+		{Name: "faults-nitro", CPU: attester.CPU{Kind: string(attester.KindNitro)}, GPUs: attester.GPUs{Count: 1}},
 	}
 }
 
@@ -280,7 +302,7 @@ func lastOfKind(parts []attester.Part) []attester.Part {
 // out with what is expected, and with docs/faults.md. Run it with UPDATE_DOCS=1
 // to write the file.
 func TestFaultTable(t *testing.T) {
-	vendors := attester.NewVendors("", machineTime)
+	vendors := sharedVendors()
 	var rows []faultRow
 	seen := map[attester.Kind]bool{}
 	for _, d := range faultMachines() {

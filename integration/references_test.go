@@ -68,6 +68,33 @@ func referencesOf(t testing.TB, m *attester.Machine) *corim.Index {
 	return x
 }
 
+// statedKeys are the keys that the documents of a machine state, without what they
+// say of its software; nil if they state none.
+func statedKeys(t testing.TB, m *attester.Machine) *corim.Index {
+	t.Helper()
+	docs, err := m.ReferenceDocuments()
+	must(t, err)
+	l := libraryOf(t, m)
+	clear(l.files)
+	for kind, d := range docs {
+		if len(d.Keys) == 0 {
+			continue
+		}
+		only := *d
+		only.Entries = nil
+		l.files[string(kind)+".corim"], err = m.SignReference(kind, only)
+		must(t, err)
+	}
+	if len(l.files) == 0 {
+		return nil
+	}
+	x, refused := l.index(t)
+	if len(refused) > 0 {
+		t.Fatalf("refused: %v", refused)
+	}
+	return x
+}
+
 // supported is what reference values prove about a kind of part, and what the
 // claims are without them.
 var supported = map[attester.Kind]struct {
@@ -78,6 +105,9 @@ var supported = map[attester.Kind]struct {
 	attester.KindTDX:    {"intel-tdx", "2 2", "33 2", `model "TDX"`, "MRTD, RTMR0, RTMR1, RTMR2"},
 	attester.KindGPU:    {"nvidia-gpu", "3 3", "33 36", `model "GH100"`, "measurement 1, 2, 3"},
 	attester.KindSwitch: {"nvidia-nvswitch", "3 3", "33 36", `model "LS10"`, "measurement 0, 1, 2"},
+	attester.KindSNP:    {"amd-snp", "3 2", "33 2", "class 1.3.6.1.4.1.3704.3.1", "MEASUREMENT"},
+	attester.KindSGX:    {"intel-sgx", "3 2", "33 2", `model "SGX"`, "MRENCLAVE, MRSIGNER, ISVPRODID, ISVSVN"},
+	attester.KindNitro:  {"aws-nitro", "3 2", "33 2", fmt.Sprintf("%x", "tag:assize.dev,2026:aws-nitro"), "PCR0, PCR1, PCR2"},
 }
 
 func provenOf(c verdict.Component) string {
@@ -118,8 +148,8 @@ func want(t *testing.T, what string, d attester.Description, res *verdict.Result
 // document alone supports exactly the claims of its kind of part, and one that is
 // not there, does not hold, or is of somebody who may not say it, supports none.
 func TestReferencesOfMachines(t *testing.T) {
-	vendors := attester.NewVendors("", machineTime)
-	for _, name := range []string{"cpu", "cpu-gpu", "hgx"} {
+	vendors := sharedVendors()
+	for _, name := range []string{"cpu", "cpu-gpu", "hgx", "snp", "sgx", "nitro"} {
 		d, _ := attester.BuiltIn(name)
 		m := simulated(t, d, vendors)
 		raw := evidenceOf(t, m, attester.CBOR)
@@ -208,7 +238,7 @@ func TestReferencesOfMachines(t *testing.T) {
 // One digest of a document that is another contraindicates the parts that it is
 // about, and no other.
 func TestReferencesThatDiffer(t *testing.T) {
-	vendors := attester.NewVendors("", machineTime)
+	vendors := sharedVendors()
 	d, _ := attester.BuiltIn("cpu-gpu")
 	m := simulated(t, d, vendors)
 	raw := evidenceOf(t, m, attester.CBOR)
@@ -248,7 +278,7 @@ func TestReferencesThatDiffer(t *testing.T) {
 
 // Documents of another machine, of another kind, or of nobody do not help.
 func TestReferencesOfOthers(t *testing.T) {
-	vendors := attester.NewVendors("", machineTime)
+	vendors := sharedVendors()
 	d, _ := attester.BuiltIn("cpu-gpu")
 	m := simulated(t, d, vendors)
 	raw := evidenceOf(t, m, attester.CBOR)

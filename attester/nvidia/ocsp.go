@@ -28,28 +28,31 @@ type OCSPFault int
 const (
 	// OCSPHonest is the status that the device was made with.
 	OCSPHonest OCSPFault = iota
-	// OCSPRevoked is revoked for keyCompromise, OCSPHold for certificateHold.
+	// OCSPRevoked is revoked for keyCompromise.
 	OCSPRevoked
+	// OCSPHold is revoked for certificateHold.
 	OCSPHold
 	// OCSPUnknown is a certificate that the service does not know.
 	OCSPUnknown
-	// OCSPStale ended an hour before, OCSPEarly begins in a day, OCSPEndless has no
-	// nextUpdate.
+	// OCSPStale ended an hour before.
 	OCSPStale
+	// OCSPEarly begins in a day.
 	OCSPEarly
+	// OCSPEndless has no nextUpdate.
 	OCSPEndless
 	// OCSPWrongResponder is signed by the responder of an authority elsewhere.
 	OCSPWrongResponder
-	// OCSPNoUsage is signed by one whose certificate lacks id-kp-OCSPSigning,
-	// OCSPNoCheckMissing by one that lacks id-pkix-ocsp-nocheck, OCSPResponderExpired
-	// by one whose certificate ended an hour before.
+	// OCSPNoUsage is signed by one whose certificate lacks id-kp-OCSPSigning.
 	OCSPNoUsage
+	// OCSPNoCheckMissing is signed by one that lacks id-pkix-ocsp-nocheck.
 	OCSPNoCheckMissing
+	// OCSPResponderExpired is signed by one whose certificate ended an hour before.
 	OCSPResponderExpired
 	// OCSPForged is signed by a key that is not that of the responder's certificate.
 	OCSPForged
-	// OCSPOtherNonce repeats another nonce, OCSPNoNonce none.
+	// OCSPOtherNonce repeats another nonce.
 	OCSPOtherNonce
+	// OCSPNoNonce repeats none.
 	OCSPNoNonce
 	// OCSPOtherCertificate is about the next serial number.
 	OCSPOtherCertificate

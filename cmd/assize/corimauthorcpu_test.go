@@ -13,24 +13,29 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/assize/assize/attester"
 	"github.com/assize/assize/corim"
 	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/internal/vectors"
 )
 
 // workshop is a folder in which an author makes reference values of machines.
 type workshop struct {
 	t          *testing.T
 	dir, state string
-	vendors    *attester.Vendors // whose keys take long to make
 }
 
-func newWorkshop(t *testing.T, vendors *attester.Vendors) *workshop {
+// goldenVendors are the authorities of golden machines: AMD's keys take seconds to
+// make.
+var goldenVendors = sync.OnceValue(func() *attester.Vendors { return attester.NewVendors("", time.Now().Truncate(time.Second)) })
+
+func newWorkshop(t *testing.T) *workshop {
 	t.Helper()
-	w := &workshop{t, t.TempDir(), t.TempDir(), vendors}
+	w := &workshop{t, t.TempDir(), t.TempDir()}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +70,7 @@ func (w *workshop) run(code int, args ...string) outcome {
 // built in if description is empty.
 func (w *workshop) machine(name, description string, faults ...attester.Fault) {
 	w.t.Helper()
-	o := attester.Options{Vendors: w.vendors, Now: time.Now().Truncate(time.Second), Faults: faults}
+	o := attester.Options{Vendors: goldenVendors(), Now: time.Now().Truncate(time.Second), Faults: faults}
 	var err error
 	if o.Machine, _ = attester.BuiltIn(name); description != "" {
 		o.Machine, err = attester.ParseDescription([]byte(description))
@@ -155,10 +160,9 @@ var goldenMachines = []struct {
 // not TDX or NVIDIA's: evidence, template, signature, verdict. Another measurement
 // is then a mismatch.
 func TestGoldenParts(t *testing.T) {
-	vendors := attester.NewVendors("", time.Now().Truncate(time.Second))
 	for _, c := range goldenMachines {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorkshop(t, vendors)
+			w := newWorkshop(t)
 			w.machine(c.name, c.file)
 			golden := map[bool]string{true: "golden.cbor", false: "golden.json"}[c.says == nil]
 			from := []string{"corim", "from-evidence", w.path(c.name + "/evidence.cmw"), "--trust", w.path(c.name + "/trust.json"), "--component", c.part}
@@ -202,5 +206,103 @@ func TestGoldenParts(t *testing.T) {
 				t.Errorf("with another measurement: %s %s", bad.Tier, says)
 			}
 		})
+	}
+}
+
+// What people leave out or add: an SGX product in any release, the TCB of a chip.
+func TestGoldenSelection(t *testing.T) {
+	w := newWorkshop(t)
+	from := func(machine, golden string, more ...string) {
+		w.run(0, append([]string{"corim", "from-evidence", w.path(machine + "/evidence.cmw"), "--trust", w.path(machine + "/trust.json"), "-o", w.path(golden + ".json")}, more...)...)
+		w.sign(golden+".corim", golden+".json")
+	}
+	w.machine("sgx", "")
+	from("sgx", "product", "--without", "mrenclave")
+	if c := w.appraise("sgx", "product.corim").Components["cpu"]; c.Tier != "affirming" {
+		t.Errorf("without MRENCLAVE: %s %v", c.Tier, c.Reasons)
+	}
+	from("sgx", "partly", "--without", "mrenclave", "--without", "isvsvn")
+	if c := w.appraise("sgx", "partly.corim").Components["cpu"]; c.TrustVector["executables"] != 33 {
+		t.Errorf("without ISVSVN: %v %v", c.TrustVector, c.Reasons)
+	}
+	w.machine("nitro", "")
+	from("nitro", "image", "--without", "pcr2")
+	if c := w.appraise("nitro", "image.corim").Components["cpu"]; c.TrustVector["executables"] != 33 || !strings.Contains(fmt.Sprint(c.Reasons), "PCR2") {
+		t.Errorf("without PCR2: %v %v", c.TrustVector, c.Reasons)
+	}
+	for _, args := range [][]string{{"--without", "pcr24"}, {"--with", "mrtd"}} {
+		o := assize(t, w.state, append([]string{"corim", "from-evidence", w.path("nitro/evidence.cmw"), "--trust", w.path("nitro/trust.json")}, args...)...)
+		if o.code != exitUsage || !strings.Contains(o.err, args[1]) {
+			t.Errorf("%v: %d %s", args, o.code, o.err)
+		}
+	}
+	w.machine("snp", "")
+	from("snp", "tcb", "--with", "reported-tcb")
+	if c := w.appraise("snp", "tcb.corim").Components["cpu"]; c.Tier != "affirming" {
+		t.Errorf("with its TCB: %s %v", c.Tier, c.Reasons)
+	}
+	w.machine("snp", "", attester.Fault{Label: "cpu", Kind: attester.OutdatedTCB})
+	if c := w.appraise("snp", "tcb.corim").Components["cpu"]; c.TrustVector["hardware"] != 32 || c.TrustVector["executables"] != 33 {
+		t.Errorf("with an older one: %v %v", c.TrustVector, c.Reasons)
+	}
+}
+
+// Of the documents that state keys nothing else is used: what they say of the
+// software must not hide that the new values leave something out.
+func TestGoldenKeysOnly(t *testing.T) {
+	w := newWorkshop(t)
+	w.machine("cca", "")
+	o := w.run(0, "corim", "from-evidence", w.path("cca/evidence.cmw"), "--corim", w.path("cca"), "--corim-trust", w.path("cca/corim-trust.json"),
+		"--without", "cca.software-component", "-o", w.path("golden.cbor"))
+	if !strings.Contains(o.err, "no reference values for software component") {
+		t.Errorf("what was left out is not missed: %s", o.err)
+	}
+	for _, args := range [][]string{{"--corim", w.path("cca")}, {"--corim", ""}, {"--corim-trust", w.path("cca/corim-trust.json")}} {
+		if o := assize(t, w.state, append([]string{"corim", "from-evidence", w.path("cca/evidence.cmw")}, args...)...); o.code != exitUsage {
+			t.Errorf("%v: %d %s", args, o.code, o.err)
+		}
+	}
+	// A key that nobody has signed for is none.
+	w.write("unsigned.cbor", unsignedOf(t, w.path("cca/reference-values/arm-cca.corim")))
+	if o := assize(t, w.state, "corim", "from-evidence", w.path("cca/evidence.cmw"), "--corim", w.path("unsigned.cbor"), "--corim-unsigned"); o.code != exitFailed || !strings.Contains(o.err, "nobody has signed") {
+		t.Errorf("%d %s", o.code, o.err)
+	}
+}
+
+// unsignedOf is what was signed, without the signature.
+func unsignedOf(t *testing.T, file string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := corim.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err = corim.Encode(d); err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// The recorded VM of Azure, known by what its own evidence says: the paravisor by
+// the CPU's report, and the guest by the registers of its virtual TPM. The golden
+// machine is this machine, so nothing else can be right.
+func TestGoldenAzureVM(t *testing.T) {
+	w := newWorkshop(t)
+	w.write("vm.cmw", one(t, typeAzure, vectors.Read(t, "vtpm/trustee/az-snp-vtpm/evidence-v1.json")))
+	const at = "2026-07-01T00:00:00Z"
+	o := w.run(0, "corim", "from-evidence", w.path("vm.cmw"), "--at", at, "-o", w.path("vm.json"))
+	if strings.Count(o.err, "part: ") != 2 || !strings.Contains(o.err, "(amd-snp)") || strings.Contains(o.err, "no reference values") {
+		t.Error(o.err)
+	}
+	w.sign("vm.corim", "vm.json")
+	for nonce, want := range map[string]string{"challenge": "affirming", "another one": "contraindicated"} {
+		d := parse(t, assize(t, w.state, "appraise", w.path("vm.cmw"), "--at", at, "--component-nonce", "part="+hex.EncodeToString([]byte(nonce)),
+			"--corim", w.path("vm.corim"), "--corim-trust", w.path("authorities.json"), "-o", "json"))
+		if c := d.Components["part"]; c.Tier != want || c.TrustVector["executables"] != 3 || c.TrustVector["configuration"] != 2 {
+			t.Errorf("%s: %s %v %v", nonce, c.Tier, c.TrustVector, c.Reasons)
+		}
 	}
 }

@@ -100,7 +100,7 @@ const (
 	maxFlights = 32
 )
 
-// ErrNotKept, in what is reported: there is a document and it is used, but it could
+// ErrNotKept is in what is reported: there is a document and it is used, but it could
 // not be written to the folder.
 var ErrNotKept = errors.New("source: not written to the folder")
 
