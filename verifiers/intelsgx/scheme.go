@@ -4,9 +4,7 @@ package intelsgx
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 
@@ -97,14 +95,14 @@ func (v *verifier) Appraise(ctx context.Context, in verifiers.Input) (a verdict.
 	if f != nil {
 		return v.rejected(f), nil
 	}
-	p, key, f := v.dcap.VerifyQuote(q)
+	p, _, f := v.dcap.VerifyQuote(q)
 	if f != nil {
 		return v.rejected(f), nil
 	}
 	if s := p.Outside(in.Time); s != "" {
 		return v.rejected(dcap.Failf(verdict.ReasonExpired, "PCK chain: %s", s)), nil
 	}
-	return v.appraise(in, q, e, p, key)
+	return v.appraise(in, q, e, p)
 }
 
 // rejected is the appraisal of evidence that proves nothing: AR4SI asks for 99 in
@@ -120,11 +118,8 @@ func (v *verifier) rejected(f *dcap.Failure) verdict.Appraisal {
 }
 
 // appraise judges a quote whose signatures hold.
-func (v *verifier) appraise(in verifiers.Input, q *dcap.Quote, e enclave, p *dcap.PCK, key *ecdsa.PublicKey) (verdict.Appraisal, error) {
-	spki, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return verdict.Appraisal{}, fmt.Errorf("intelsgx: %w: %v", verifiers.ErrMalfunction, err)
-	}
+func (v *verifier) appraise(in verifiers.Input, q *dcap.Quote, e enclave, p *dcap.PCK) (verdict.Appraisal, error) {
+	spki := q.SPKI()
 	signer := sha256.Sum256(spki)
 	a := verdict.Appraisal{
 		NonceSeen: append([]byte(nil), e.ReportData()...),

@@ -4,9 +4,7 @@ package inteltdx
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 
@@ -135,14 +133,14 @@ func (v *verifier) Appraise(ctx context.Context, in verifiers.Input) (a verdict.
 	if perr != nil {
 		return v.rejected(unreadable(perr)), nil
 	}
-	p, key, f := v.core.VerifyQuote(q.Quote)
+	p, _, f := v.core.VerifyQuote(q.Quote)
 	if f != nil {
 		return v.rejected(f), nil
 	}
 	if s := p.Outside(in.Time); s != "" {
 		return v.rejected(failf(verdict.ReasonExpired, "PCK chain: %s", s)), nil
 	}
-	return v.appraise(in, c, q, p, key)
+	return v.appraise(in, c, q, p)
 }
 
 // rejected is the appraisal of evidence that proves nothing: AR4SI asks for 99
@@ -158,11 +156,8 @@ func (v *verifier) rejected(f *failure) verdict.Appraisal {
 }
 
 // appraise judges a quote whose signatures hold.
-func (v *verifier) appraise(in verifiers.Input, c container, q *quote, p *dcap.PCK, key *ecdsa.PublicKey) (verdict.Appraisal, error) {
-	spki, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return verdict.Appraisal{}, fmt.Errorf("inteltdx: %w: %v", verifiers.ErrMalfunction, err)
-	}
+func (v *verifier) appraise(in verifiers.Input, c container, q *quote, p *dcap.PCK) (verdict.Appraisal, error) {
+	spki := q.SPKI()
 	signer := sha256.Sum256(spki)
 	a := verdict.Appraisal{
 		NonceSeen: append([]byte(nil), q.ReportData()...),

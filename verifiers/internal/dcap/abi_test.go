@@ -65,9 +65,12 @@ func judge(tb testing.TB, m *dcaptest.Machine) *dcap.Judgement {
 	tb.Helper()
 	q := parse(tb, m.Quote())
 	v := verifier(tb, m, bundle(tb, m.Collateral()))
-	p, _, f := v.VerifyQuote(q)
+	p, key, f := v.VerifyQuote(q)
 	if f != nil {
 		tb.Fatal(f)
+	}
+	if spki, err := x509.MarshalPKIXPublicKey(key); err != nil || !bytes.Equal(q.SPKI(), spki) {
+		tb.Fatalf("SubjectPublicKeyInfo %x, expected %x (%v)", q.SPKI(), spki, err)
 	}
 	return v.Judge(q, p, m.Now, 0)
 }
