@@ -163,7 +163,7 @@ func (m *Machine) ReferenceTrust() ([]byte, error) {
 			return nil, err
 		}
 		a := author.Authority
-		a.Profiles, a.Scopes = []string{d.Profile}, nil
+		a.Profiles, a.Scopes, a.Simulated = []string{d.Profile}, nil, true
 		for _, t := range d.Tags[0].Comid.Reference {
 			if e := (corim.Environment{Class: t.Environment.Class}); !slices.Contains(a.Scopes, e) {
 				a.Scopes = append(a.Scopes, e)

@@ -181,6 +181,12 @@ func NewIndex(documents ...*Document) (*Index, error) {
 // documents, in hexadecimal digits.
 func (x *Index) Revision() string { return x.revision }
 
+// Simulated tells whether the set has a document of an authority of simulated
+// machines.
+func (x *Index) Simulated() bool {
+	return x != nil && slices.ContainsFunc(x.documents, func(d *Document) bool { return d.Authority != nil && d.Authority.Simulated })
+}
+
 // Documents are the documents, by their digest.
 func (x *Index) Documents() []*Document { return slices.Clone(x.documents) }
 

@@ -64,6 +64,9 @@ type Authority struct {
 	Scopes []Environment
 	// Validity is when the authority is believed; the zero Period is always.
 	Validity Period
+	// Simulated says that the authority speaks of machines that do not exist, so
+	// that whoever believes it has to say so (Index.Simulated).
+	Simulated bool
 }
 
 // Trust is an immutable set of authorities. Build it with NewTrust.
@@ -124,6 +127,8 @@ type Voucher struct {
 	// Keys are the ways to name the key that signed, for authorized-by: the key
 	// (554), and with certificates each of the path (562, and so 555).
 	Keys []Typed
+	// Simulated is that of the Authority.
+	Simulated bool
 }
 
 // authorize finds the authority that has signed d and whether it holds at now.
@@ -187,7 +192,7 @@ func voucher(a *authority, s *Signature, key crypto.PublicKey, path []*x509.Cert
 	if err != nil {
 		return nil, fmt.Errorf("corim: key of %q: %w", a.Name, err)
 	}
-	v := &Voucher{Name: a.Name, Signer: s.Signer, Keys: []Typed{TaggedBytes(TagPKIXKey, der)}}
+	v := &Voucher{Name: a.Name, Signer: s.Signer, Simulated: a.Simulated, Keys: []Typed{TaggedBytes(TagPKIXKey, der)}}
 	for _, c := range path {
 		v.Keys = append(v.Keys, TaggedBytes(TagDERCert, c.Raw))
 	}

@@ -32,6 +32,9 @@ func EncodeTrust(note string, list []Authority) ([]byte, error) {
 			scopes = append(scopes, s)
 		}
 		m["roots"], m["scopes"] = roots, scopes
+		if a.Simulated {
+			m["simulated"] = true
+		}
 		for name, t := range map[string]time.Time{"not_before": a.Validity.NotBefore, "not_after": a.Validity.NotAfter} {
 			if !t.IsZero() {
 				m[name] = t.UTC().Format(time.RFC3339)

@@ -38,7 +38,8 @@ const (
 // An authority has name, at least one of keys (a JWK Set as trust.ParseJWKS reads
 // it; kid is compared with that of the signature) and roots (array of PEM CA
 // certificates), profiles (array of texts, AnyProfile and NoProfile among them),
-// scopes, and optionally not_before and not_after (RFC 3339). A scope has vendor,
+// scopes, and optionally not_before and not_after (RFC 3339) and simulated (true:
+// see Authority.Simulated). A scope has vendor,
 // model, layer, index, class_id, instance and group, at least one of them, or
 // only "any": true for everything. The last three are objects of type ("oid",
 // "uuid", "ueid", "bytes": hexadecimal; "text": its bytes) and value.
@@ -109,6 +110,11 @@ func parseAuthority(m map[string]any) (Authority, error) {
 	a.Validity.NotBefore, a.Validity.NotAfter = r.time("not_before"), r.time("not_after")
 	if p := a.Validity; !p.NotAfter.IsZero() && p.NotAfter.Before(p.NotBefore) {
 		r.fail("validity ends before it begins")
+	}
+	if v, ok := r.take("simulated"); ok {
+		if a.Simulated, ok = v.(bool); !ok {
+			r.fail("simulated is not true or false")
+		}
 	}
 	if v, ok := r.take("keys"); ok {
 		a.Keys = r.keys(v)

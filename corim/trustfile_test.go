@@ -59,7 +59,7 @@ func TestTrustFile(t *testing.T) {
 			{Group: TaggedBytes(TagUUID, make([]byte, 16)), Instance: TaggedBytes(TagBytes, []byte{0, 1})},
 		},
 		Validity: Period{NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
-	}, {Name: "everybody", Roots: []*x509.Certificate{testRoot(t)}, Profiles: []string{AnyProfile}, Scopes: []Environment{{}}}}
+	}, {Name: "everybody", Roots: []*x509.Certificate{testRoot(t)}, Profiles: []string{AnyProfile}, Scopes: []Environment{{}}, Simulated: true}}
 	raw, err := EncodeTrust("for a test", list)
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +92,7 @@ func TestTrustFileStrict(t *testing.T) {
 		"authority member": {`"name":"ACME"`, `"name":"ACME","trusted":true`},
 		"no name":          {`"name":"ACME",`, ``},
 		"twice a member":   {`"name":"ACME"`, `"name":"ACME","name":"B"`},
+		"simulated text":   {`"name":"ACME"`, `"name":"ACME","simulated":"true"`},
 		"no profiles":      {`"profiles":["*"],`, ``},
 		"profile number":   {`["*"]`, `[1]`},
 		"star and more":    {`["*"]`, `["*","x"]`},

@@ -70,6 +70,7 @@ type placeOfTrial struct {
 // topology in one process, in five processes on a cluster of three NATS servers,
 // and across two accounts and a leaf node.
 func TestSameResultsEverywhere(t *testing.T) {
+	leisurely(t)
 	f := startNATSFederation(t, nil)
 	entryFiles := "endorsements: " + filepath.Join(f.machine, "endorsements") + "\n"
 	for _, name := range []string{"vendor-a", "vendor-b"} {

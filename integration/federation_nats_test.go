@@ -338,6 +338,7 @@ func noVerdict(t *testing.T, raw []byte, prefixes, want []string) {
 // What the federation takes away costs the components behind it, with a
 // reason, within the budget, and nothing else.
 func TestFederationLosses(t *testing.T) {
+	leisurely(t)
 	f := startNATSFederation(t, nil)
 	f.serve(t, "vendor-a")
 	b, _ := f.serve(t, "vendor-b")

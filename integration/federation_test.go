@@ -80,6 +80,7 @@ func appraiseAs(t *testing.T, s site, dir, nonce, topology string, more ...strin
 // One composite gives the same component results under every topology, in one
 // process and across nodes that are processes on an external NATS.
 func TestTopologiesAcrossProcesses(t *testing.T) {
+	leisurely(t)
 	url := natsServer(t)
 	sites := federate(t, url, "entry", "vendor-a", "vendor-b")
 	machine := filepath.Join(t.TempDir(), "hgx")

@@ -123,11 +123,11 @@ var expectedCPU = map[attester.Kind]map[attester.FaultKind]expectation{
 		attester.OutdatedTCB: {"warning", "tcb-out-of-date reference-values-partial !measurement-mismatch", "warning binding-weak", bound},
 	},
 	attester.KindCCA: {
-		"":                        {"affirming", "!no-reference-values", "affirming application-binding-accepted !binding-weak", bound},
+		"":                        {"affirming", "!no-reference-values", "warning application-binding-accepted !binding-weak", bound},
 		attester.OutdatedTCB:      {"warning", "measurement-mismatch", "warning binding-weak", bound},
 		attester.MeasurementFault: {"warning", "measurement-mismatch", "warning binding-weak", bound},
 		attester.ForeignMachine:   {"contraindicated", "no-collateral !nonce", "contraindicated !binding-broken", "!bound"},
-		attester.Slow:             {"affirming", "", "affirming", bound},
+		attester.Slow:             {"affirming", "", "warning", bound},
 	},
 }
 
@@ -150,7 +150,7 @@ var expectedTPM = map[attester.FaultKind]expectation{
 }
 
 var expectedPSA = map[attester.FaultKind]expectation{
-	"":                        {"affirming", "!no-reference-values", "affirming !binding-weak", bound},
+	"":                        {"affirming", "!no-reference-values", "warning !binding-weak", bound},
 	attester.StaleNonce:       {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
 	attester.ForeignNonce:     {"contraindicated", "nonce-mismatch", "contraindicated !binding-broken", bound},
 	attester.Debug:            {"contraindicated", "debug-enabled", "contraindicated !binding-broken", bound},
@@ -164,7 +164,7 @@ var expectedPSA = map[attester.FaultKind]expectation{
 	attester.Relayed:          {"contraindicated", "nonce-mismatch", "contraindicated binding-broken", broken},
 	attester.Truncated:        {"contraindicated", "malformed-evidence", "contraindicated binding-broken", broken},
 	attester.Oversized:        {"–", "", "refused", ""},
-	attester.Slow:             {"affirming", "", "affirming", bound},
+	attester.Slow:             {"affirming", "", "warning", bound},
 }
 
 var expectedNVIDIA = map[attester.FaultKind]expectation{

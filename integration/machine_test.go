@@ -302,6 +302,7 @@ func lastOfKind(parts []attester.Part) []attester.Part {
 // out with what is expected, and with docs/faults.md. Run it with UPDATE_DOCS=1
 // to write the file.
 func TestFaultTable(t *testing.T) {
+	leisurely(t)
 	vendors := sharedVendors()
 	var rows []faultRow
 	seen := map[attester.Kind]bool{}

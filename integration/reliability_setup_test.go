@@ -169,11 +169,11 @@ func until(t *testing.T, otherwise string, done func() bool) {
 	}
 }
 
-// leisurely keeps a test that kills processes for minutes out of the run with the
-// race detector, which the processes are built without.
+// leisurely keeps a test out of the run with the race detector: one of other
+// processes, which are built without it, or one of minutes.
 func leisurely(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("long, and about other processes")
+		t.Skip("long, or about other processes")
 	}
 }

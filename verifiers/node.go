@@ -131,8 +131,11 @@ func (n *Node) Appraise(ctx context.Context, r Request) ([]byte, verdict.Tier, e
 		return nil, verdict.TierNone, err
 	}
 	finish(sc, &a)
-	if len(n.o.Deps.ExtraRoots[sc.Name]) > 0 {
+	switch {
+	case len(n.o.Deps.ExtraRoots[sc.Name]) > 0:
 		a.Fail(verdict.ReasonExtraRoots, "this verifier trusts roots beyond those of the vendor, so the component may be a simulated one")
+	case references.Simulated():
+		a.Fail(verdict.ReasonExtraRoots, "this verifier believes an authority of simulated machines, so the component may be a simulated one")
 	}
 	token, err := verdict.SignPartial(n.o.Signers[sc.Name], verdict.Issue{
 		Verifier: n.o.Identity, Label: r.Label, Scheme: sc.Name, MediaType: r.MediaType.String(),

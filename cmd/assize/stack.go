@@ -58,6 +58,7 @@ type stack struct {
 	anchors   *trust.Anchors // own and trusted
 	attesters *trust.Anchors // who may sign composites
 	roots     *trust.Roots   // beyond those of the vendors
+	simulated bool           // told so by --trust: simulated machines may pass
 	nodes     *trust.Nodes   // other verifier nodes; nil if there are none
 	local     []api.Verifier // what this process serves
 	seals     []*trust.SealPrivate
@@ -125,6 +126,7 @@ func (s *stack) loadRoots(file string) error {
 	if s.roots, err = trust.ParseRoots(raw); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	s.simulated = true
 	names := slices.Sorted(maps.Keys(s.roots.Schemes))
 	if len(names) == 0 {
 		s.log.Warn("keys of simulated lead attesters are trusted; the file has no roots of schemes", "file", file)
@@ -328,7 +330,7 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 	}
 	o := orchestrator.Options{
 		Schemes: routable, Appraiser: s.bus.Caller(fabric.CallerOptions{Protection: s.sending}), Anchors: s.anchors,
-		Signer: signer, Identity: s.identity(), Route: s.route, Topology: &expr, Simulated: len(s.roots.Schemes) > 0,
+		Signer: signer, Identity: s.identity(), Route: s.route, Topology: &expr, Simulated: s.simulated,
 		LeadKeys: attesterKeys{s.attesters}, Clock: time.Now, Rand: rand.Reader, Limits: evidenceLimits(s.config), Budget: s.config.Budget,
 	}
 	if !r.oneShot && s.config.Fabric.Nonces == "jetstream" {

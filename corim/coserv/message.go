@@ -98,6 +98,15 @@ func Parse(raw []byte, o ParseOptions) (*Message, error) {
 	if out.Query, err = r.query(m[1]); err != nil {
 		return nil, err
 	}
+	// A name may have any tag, and some tags have rules of their own (RFC 8949,
+	// section 3.4): what cannot be written again is not taken in.
+	item, err := queryItem(&out.Query)
+	if err == nil {
+		_, err = marshal(item)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("coserv: query cannot be written: %w", err)
+	}
 	results, answer := m[2]
 	canonical := raw
 	if answer {
