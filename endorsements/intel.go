@@ -10,10 +10,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/assize/assize/internal/strictjson"
 )
 
 // Bounds of the parts of an Intel set, far above what Intel publishes.
@@ -144,7 +145,7 @@ func (c IntelCollateral) finish(pckCRL, rootCRL string) (_ IntelCollateral, err 
 		if err := checkSigned("qe_identity", c.QEIdentitySignature, c.QEIdentityChain); err != nil {
 			return IntelCollateral{}, err
 		}
-		if _, err := objectMembers(c.QEIdentity); err != nil {
+		if _, err := strictjson.Members(c.QEIdentity); err != nil {
 			return IntelCollateral{}, fmt.Errorf("qe_identity: %w", err)
 		}
 	}
@@ -185,7 +186,7 @@ func checkChain(name string, chain []byte) error {
 // fmspcOf reads the FMSPC by which the set is found. Nothing is trusted here:
 // the scheme compares it again once the signature was checked.
 func fmspcOf(tcbInfo []byte) (string, error) {
-	members, err := objectMembers(tcbInfo)
+	members, err := strictjson.Members(tcbInfo)
 	if err != nil {
 		return "", fmt.Errorf("tcb_info: %w", err)
 	}
@@ -220,7 +221,7 @@ func (c IntelCollateral) digest() (d [32]byte) {
 // stringMembers decodes an object all of whose members are strings; null
 // counts as absent.
 func stringMembers(raw []byte) (map[string]string, error) {
-	members, err := objectMembers(raw)
+	members, err := strictjson.Members(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -237,42 +238,6 @@ func stringMembers(raw []byte) (map[string]string, error) {
 			return nil, fmt.Errorf("member %q has %d bytes, at most %d", name, len(s), maxIntelJSON)
 		}
 		out[name] = s
-	}
-	return out, nil
-}
-
-// objectMembers splits one JSON object into its members and refuses duplicate
-// names and anything behind the object: encoding/json would take the last of
-// two members where another reader takes the first.
-func objectMembers(raw []byte) (map[string]json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
-		return nil, errors.New("not a JSON object")
-	}
-	out := map[string]json.RawMessage{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return nil, fmt.Errorf("JSON at byte %d: %w", dec.InputOffset(), err)
-		}
-		name, ok := tok.(string)
-		if !ok {
-			return nil, fmt.Errorf("JSON at byte %d: member name expected", dec.InputOffset())
-		}
-		if _, dup := out[name]; dup {
-			return nil, fmt.Errorf("JSON at byte %d: duplicate member %q", dec.InputOffset(), name)
-		}
-		var v json.RawMessage
-		if err := dec.Decode(&v); err != nil {
-			return nil, fmt.Errorf("JSON at byte %d: %w", dec.InputOffset(), err)
-		}
-		out[name] = v
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, fmt.Errorf("JSON at byte %d: %w", dec.InputOffset(), err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("JSON at byte %d: data behind the object", dec.InputOffset())
 	}
 	return out, nil
 }

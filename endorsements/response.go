@@ -16,6 +16,8 @@ import (
 	"maps"
 	"math/big"
 	"slices"
+
+	"github.com/assize/assize/internal/strictjson"
 )
 
 // maxSigners is how many certificates of one name a folder may have before
@@ -39,7 +41,7 @@ func ParseResponse(name string, raw []byte) (IntelCollateral, error) {
 	if len(raw) > maxIntelJSON {
 		return c, fmt.Errorf("response of %d bytes, at most %d", len(raw), maxIntelJSON)
 	}
-	members, err := objectMembers(raw)
+	members, err := strictjson.Members(raw)
 	if err != nil {
 		return c, err
 	}
@@ -60,7 +62,7 @@ func ParseResponse(name string, raw []byte) (IntelCollateral, error) {
 		return c, err
 	default:
 		c.QEIdentity, c.QEIdentitySignature = bytes.Clone(qe), signature
-		if _, err := objectMembers(c.QEIdentity); err != nil {
+		if _, err := strictjson.Members(c.QEIdentity); err != nil {
 			return c, fmt.Errorf("enclaveIdentity: %w", err)
 		}
 		return c, nil

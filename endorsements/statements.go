@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/assize/assize/internal/strictjson"
 )
 
 // Statements yields the documents of Intel and AMD in a bundle: Intel's sets
@@ -67,7 +69,7 @@ type head struct {
 }
 
 func readHead(raw []byte) (h head, ok bool) {
-	members, err := objectMembers(raw)
+	members, err := strictjson.Members(raw)
 	if err != nil {
 		return h, false
 	}

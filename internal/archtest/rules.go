@@ -41,7 +41,7 @@ var importTable = []importRow{
 	{place: "trust/...", may: []string{"internal/limits"}},
 	{place: "verdict/...", may: []string{"evidence/...", "trust", "internal/limits"}},
 	{place: "endorsements/coserv", may: []string{"corim", "corim/coserv", "internal/limits", "internal/lru"}},
-	{place: "endorsements/...", may: []string{"internal/limits"}, inTests: []string{"attester/..."}},
+	{place: "endorsements/...", may: []string{"internal/strictjson", "internal/limits"}, inTests: []string{"attester/..."}},
 	{place: "corim/...", may: []string{"trust", "internal/limits"}},
 	{place: "audit/...", may: []string{"audit", "verdict", "trust", "internal/limits"}},
 	{place: "policy/...", may: []string{"verdict", "internal/limits"}},

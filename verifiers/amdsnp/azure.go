@@ -34,22 +34,9 @@ func (v *verifier) appraiseAzure(in verifiers.Input) verdict.Appraisal {
 		return nil
 	})
 	if bound {
-		launched(&a)
 		m.Guest(&a, measuredboot.Judge{Policy: v.policy, Prefix: vtpmPrefix, Parameters: v.params.PCRs, Unsigned: v.unsigned}, in)
 	}
 	return a
-}
-
-// launched takes the commitment to the TPM's key for one of measured software only
-// where reference values know what was launched. Other software could be anything,
-// a guest without paravisor for example, whose programs write what they like.
-func launched(a *verdict.Appraisal) {
-	if a.Vector[verdict.Executables].Tier() == verdict.TierAffirming {
-		return
-	}
-	for i := range a.Facts.Keys {
-		a.Facts.Keys[i].Origin = verdict.OriginApplication
-	}
 }
 
 // openAzure takes a leaf apart. The certificate beside the report is a candidate

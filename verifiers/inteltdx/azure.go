@@ -32,19 +32,6 @@ func (v *verifier) bind(a *verdict.Appraisal, in verifiers.Input, c container, q
 	return nil
 }
 
-// launched takes the commitment to the TPM's key for one of measured software only
-// where reference values know what the TD was started with: in a TD without a
-// paravisor any program that may ask for a quote chooses REPORTDATA, and could
-// commit to runtime data that it invented.
-func launched(a *verdict.Appraisal) {
-	if a.Vector[verdict.Executables].Tier() == verdict.TierAffirming {
-		return
-	}
-	for i := range a.Facts.Keys {
-		a.Facts.Keys[i].Origin = verdict.OriginApplication
-	}
-}
-
 // guest judges the guest, which the quote does not measure.
 func (v *verifier) guest(a *verdict.Appraisal, in verifiers.Input, c container) {
 	c.machine.Guest(a, measuredboot.Judge{Policy: v.policy, Prefix: vtpmPrefix, Parameters: v.params.PCRs, Unsigned: v.unsigned}, in)

@@ -146,9 +146,11 @@ func (m *Machine) freshness(a *verdict.Appraisal, nonce []byte) {
 	}
 }
 
-// Guest judges the guest by the registers and the event log; the leaf must be
-// bound. authority are what the caller compares under besides the TPM's key.
+// Guest judges the guest by the registers and the event log. The leaf must be
+// bound, and the claim executables already say whether reference values know what
+// the CPU launched.
 func (m *Machine) Guest(a *verdict.Appraisal, j measuredboot.Judge, in verifiers.Input) {
+	launched(a)
 	b := m.boot()
 	j.EventLog(a, b)
 	if on := m.runtime.Configuration.SecureBoot; on != nil && !*on {
@@ -156,6 +158,18 @@ func (m *Machine) Guest(a *verdict.Appraisal, j measuredboot.Judge, in verifiers
 	}
 	if c := j.References(a, b, measuredboot.References{Index: in.References, Time: in.Time}); c != nil {
 		a.Claims["guest_reference_values"] = c
+	}
+}
+
+// launched takes the commitment to the TPM's key for one of measured software only
+// where reference values know what was launched. Other software could be anything,
+// a guest without paravisor for example, whose programs write what they like.
+func launched(a *verdict.Appraisal) {
+	if a.Vector[verdict.Executables].Tier() == verdict.TierAffirming {
+		return
+	}
+	for i := range a.Facts.Keys {
+		a.Facts.Keys[i].Origin = verdict.OriginApplication
 	}
 }
 
