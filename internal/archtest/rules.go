@@ -20,6 +20,7 @@ type importRow struct {
 // another scheme, a topology, the orchestrator or the fabric.
 var verifierImports = []string{
 	"verifiers", "verifiers/appraisal", "evidence/...", "verdict", "corim", "endorsements", "internal/limits", "internal/lru", "internal/strictjson",
+	"verifiers/nvidia/...",
 }
 
 // importTable is the package table of docs/architecture.md. The first row that
@@ -41,6 +42,7 @@ var importTable = []importRow{
 	{place: "trust/...", may: []string{"internal/limits"}},
 	{place: "verdict/...", may: []string{"evidence/...", "trust", "internal/limits"}},
 	{place: "endorsements/coserv", may: []string{"corim", "corim/coserv", "internal/limits", "internal/lru"}},
+	{place: "endorsements/check", may: []string{"endorsements", "internal/strictjson", "internal/limits", "verifiers/nvidia/..."}, inTests: []string{"attester/..."}},
 	{place: "endorsements/...", may: []string{"internal/strictjson", "internal/limits"}, inTests: []string{"attester/..."}},
 	{place: "corim/...", may: []string{"trust", "internal/limits"}},
 	{place: "audit/...", may: []string{"audit", "verdict", "trust", "internal/limits"}},
@@ -56,6 +58,9 @@ var importTable = []importRow{
 	{place: "verifiers/appraisal", may: []string{"verdict", "internal/limits"}},
 	{place: "verifiers/all", may: []string{"verifiers/..."}, inTests: []string{"evidence/...", "verdict"}},
 	{place: "verifiers/verifiertest", may: append([]string{"trust", "internal/vectors"}, verifierImports...)},
+	// What NVIDIA publishes about its devices: schemes appraise with it, operators
+	// check it.
+	{place: "verifiers/nvidia/...", may: []string{"corim", "verdict", "internal/limits", "internal/lru"}, inTests: []string{"attester/...", "verifiers/internal/..."}},
 	{place: "verifiers/remote/*", may: append([]string{"verifiers/remote"}, verifierImports...), inTests: []string{"verifiers/verifiertest"}},
 	// What several schemes of one vendor share, and is no scheme itself. Of it
 	// the framework imports only what reads the form of a leaf, to route it.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/assize/assize/internal/vectors"
-	"github.com/assize/assize/verifiers/internal/nvidia/rim"
+	"github.com/assize/assize/verifiers/nvidia/rim"
 )
 
 // seeds are recorded manifests, if there are any, and a forged one.

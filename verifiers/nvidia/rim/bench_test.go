@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/assize/assize/internal/vectors"
-	"github.com/assize/assize/verifiers/internal/nvidia/rim"
+	"github.com/assize/assize/verifiers/nvidia/rim"
 )
 
 // BenchmarkVerify verifies one manifest of NVIDIA: cold, as if it came for the

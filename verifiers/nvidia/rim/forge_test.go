@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/assize/assize/verifiers/internal/nvidia/rim"
+	"github.com/assize/assize/verifiers/nvidia/rim"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/assize/assize/verdict"
-	"github.com/assize/assize/verifiers/internal/nvidia/rim"
+	"github.com/assize/assize/verifiers/nvidia/rim"
 )
 
 func TestForged(t *testing.T) {

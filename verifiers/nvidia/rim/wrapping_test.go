@@ -12,7 +12,7 @@ import (
 
 	"github.com/assize/assize/internal/vectors"
 	"github.com/assize/assize/verdict"
-	"github.com/assize/assize/verifiers/internal/nvidia/rim"
+	"github.com/assize/assize/verifiers/nvidia/rim"
 )
 
 // parts of a signed document: what comes before the signature, the signature,

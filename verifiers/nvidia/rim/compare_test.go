@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/assize/assize/verifiers/internal/nvidia/rim"
+	"github.com/assize/assize/verifiers/nvidia/rim"
 )
 
 func bytesOf(b byte) []byte {

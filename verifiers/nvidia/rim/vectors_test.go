@@ -14,8 +14,8 @@ import (
 	"github.com/assize/assize/internal/vectors"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers/internal/nvidia"
-	"github.com/assize/assize/verifiers/internal/nvidia/rim"
 	"github.com/assize/assize/verifiers/internal/reference"
+	"github.com/assize/assize/verifiers/nvidia/rim"
 )
 
 const (

@@ -12,7 +12,7 @@ import (
 
 	"github.com/assize/assize/corim"
 	"github.com/assize/assize/verifiers/internal/nvidia"
-	"github.com/assize/assize/verifiers/internal/nvidia/rim"
+	"github.com/assize/assize/verifiers/nvidia/rim"
 )
 
 // TestAuthority signs a manifest in the form of a CoRIM.
