@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/assize/assize/internal/limits"
@@ -118,7 +120,7 @@ func NewChecker(entries int) *Checker { return &Checker{lru.New[*proof](entries)
 func (c *Checker) Check(set *Set, chain []*x509.Certificate, at time.Time, nonce []byte, p Policy) []Result {
 	var out []Result
 	for i := max(p.From, 0); i+1 < len(chain); i++ {
-		q := query{c, set, chain[i+1], at, nonce, p, true}
+		q := query{c, set, chain[i+1], at, nonce, p, map[[sha256.Size]byte]Status{}}
 		r := q.status(chain[i])
 		r.Position, r.Certificate = i, chain[i]
 		r.Excused = r.Status == Hold && slices.Contains(p.HoldAllowed, i)
@@ -135,8 +137,10 @@ type query struct {
 	at     time.Time
 	nonce  []byte
 	policy Policy
-	// deep: a responder's own status may be asked for.
-	deep bool
+	// responders are the statuses of responders that were found so far, by the
+	// SHA-256 of their certificates; nil in the query about a responder, which asks
+	// about no other.
+	responders map[[sha256.Size]byte]Status
 }
 
 // candidate is one response about the certificate.
@@ -151,7 +155,7 @@ type candidate struct {
 // status chooses between all responses about a certificate.
 func (q query) status(cert *x509.Certificate) Result {
 	if !bytes.Equal(cert.RawIssuer, q.issuer.RawSubject) {
-		return Result{Status: Invalid, Why: fmt.Sprintf("the certificate was issued by %q, not by %q", cert.Issuer, q.issuer.Subject)}
+		return Result{Status: Invalid, Why: fmt.Sprintf("the certificate was issued by %q, not by %q", name(cert.Issuer), name(q.issuer.Subject))}
 	}
 	responses, err := q.set.about(cert, q.issuer)
 	if err != nil {
@@ -197,20 +201,20 @@ func (q query) judge(r *Response) *candidate {
 	n := &candidate{Response: r}
 	p, err := q.prove(r, q.issuer)
 	if err != nil {
-		n.flaw, n.why = Invalid, err.Error()
+		n.flaw, n.why = Invalid, cut(err.Error(), maxMessage)
 		return n
 	}
 	own := q.responder(p)
 	if own == Revoked || own == Hold {
-		n.flaw, n.why = Invalid, fmt.Sprintf("the certificate of responder %q is itself revoked or on hold", p.signer.Subject)
+		n.flaw, n.why = Invalid, fmt.Sprintf("the certificate of responder %q is itself revoked or on hold", name(p.signer.Subject))
 		return n
 	}
 	n.proof = p
 	switch {
 	case own != Good && !q.policy.UncheckedResponder:
-		n.flaw, n.why = Invalid, fmt.Sprintf("the certificate of responder %q lacks id-pkix-ocsp-nocheck, and its own status is %s", p.signer.Subject, own)
+		n.flaw, n.why = Invalid, fmt.Sprintf("the certificate of responder %q lacks id-pkix-ocsp-nocheck, and its own status is %s", name(p.signer.Subject), own)
 	case q.at.Before(p.signer.NotBefore) || q.at.After(p.signer.NotAfter):
-		n.flaw, n.why = Invalid, fmt.Sprintf("the certificate of responder %q is valid from %s to %s", p.signer.Subject, stamp(p.signer.NotBefore), stamp(p.signer.NotAfter))
+		n.flaw, n.why = Invalid, fmt.Sprintf("the certificate of responder %q is valid from %s to %s", name(p.signer.Subject), stamp(p.signer.NotBefore), stamp(p.signer.NotAfter))
 	case q.nonce != nil && !q.repeated(r):
 		n.flaw, n.why = Invalid, "the response does not repeat the nonce that was asked for"
 	default:
@@ -225,17 +229,27 @@ func (q query) repeated(r *Response) bool {
 	return len(q.nonce) > 0 && subtle.ConstantTimeCompare(q.nonce, r.nonce) == 1
 }
 
-// responder is the status of the responder's certificate. The issuer's own is not
-// asked for here: it is another certificate of the chain.
+// responder is the status of the responder's certificate: good with nocheck, unless
+// it is known to be revoked or on hold. The issuer's own is not asked for here: it
+// is another certificate of the chain.
 func (q query) responder(p *proof) Status {
-	switch {
-	case !p.delegated || p.noCheck:
+	if !p.delegated {
 		return Good
-	case !q.deep:
-		return Missing
 	}
-	q.deep, q.nonce, q.policy = false, nil, Policy{MaxAge: q.policy.MaxAge}
-	return q.status(p.signer).Status
+	own := Missing
+	if found := q.responders; found != nil {
+		key := sha256.Sum256(p.signer.Raw)
+		var known bool
+		if own, known = found[key]; !known {
+			q.responders, q.nonce, q.policy = nil, nil, Policy{MaxAge: q.policy.MaxAge}
+			own = q.status(p.signer).Status
+			found[key] = own
+		}
+	}
+	if p.noCheck && own != Revoked && own != Hold {
+		return Good
+	}
+	return own
 }
 
 // window compares the times of a response with that of the query.
@@ -262,7 +276,7 @@ func (q query) result(n *candidate, s Status) Result {
 	}
 	r.ThisUpdate, r.NextUpdate, r.ProducedAt = n.this, n.next, n.produced
 	sum := sha256.Sum256(n.proof.signer.Raw)
-	r.Responder, r.ResponderSHA256, r.Delegated = n.proof.signer.Subject.String(), hex.EncodeToString(sum[:]), n.proof.delegated
+	r.Responder, r.ResponderSHA256, r.Delegated = name(n.proof.signer.Subject), hex.EncodeToString(sum[:]), n.proof.delegated
 	r.Nonce = q.repeated(n.Response)
 	switch s {
 	case Revoked, Hold:
@@ -293,6 +307,17 @@ func (q query) until(n *candidate) time.Time {
 		end = age
 	}
 	return end
+}
+
+// name shortens a name in a certificate that may not be verified.
+func name(n pkix.Name) string { return cut(n.String(), 200) }
+
+// cut shortens what was made from an unverified response for a message.
+func cut(s string, most int) string {
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.ToValidUTF8(s, "�")
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -204,6 +204,8 @@ func TestChoice(t *testing.T) {
 		{"two stale", Stale, "2026-05-31T06", nil, []*Response{when(-3*day, good, nil), when(-30*time.Hour, good, nil)}},
 		{"revoked long ago", Revoked, "does not count for anything better", nil, []*Response{when(-90*day, dead, nil), when(0, good, nil)}},
 		{"revoked without a reason", Revoked, "reason 0", nil, []*Response{when(-time.Hour, bare, nil), when(0, good, nil)}},
+		{"removed from the list", Revoked, "reason 8", nil, []*Response{when(-time.Hour, revoked(now, 8), nil), when(0, good, nil)}},
+		{"revoked for reason -1", Revoked, "reason -1", nil, []*Response{when(-time.Hour, revoked(now, 0xFF), nil), when(0, good, nil)}},
 		{"revoked with another nonce", Revoked, "", nonce, []*Response{when(-90*day, dead, nil), when(0, good, nonced)}},
 		{"revoked from tomorrow", Revoked, "", nil, []*Response{when(day, dead, nil), when(0, good, nil)}},
 		{"revoked by nobody", Good, "", nil, []*Response{when(0, dead, forged), when(0, good, nil)}},

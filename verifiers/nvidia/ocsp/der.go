@@ -15,9 +15,13 @@ import (
 // explicit is the tag [n] of an explicitly tagged or constructed element.
 func explicit(n uint8) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
 
+// maxMessage bounds messages about what was read: identifiers and names can be as
+// long as the response.
+const maxMessage = 512
+
 // wrong is the error about one part of a response.
 func wrong(part, format string, args ...any) error {
-	return fmt.Errorf("ocsp: %s: %s", part, fmt.Sprintf(format, args...))
+	return fmt.Errorf("ocsp: %s: %s", part, cut(fmt.Sprintf(format, args...), maxMessage))
 }
 
 // only reads the one element that there is.

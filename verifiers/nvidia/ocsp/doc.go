@@ -30,7 +30,8 @@
 // Policy.MaxAge, and its responder's certificate is valid at that time. One without
 // nextUpdate is usable only with the nonce, or while a MaxAge holds. The
 // responder's certificate must have id-pkix-ocsp-nocheck; without it, its own
-// status must be good, or Policy.UncheckedResponder set.
+// status must be good, or Policy.UncheckedResponder set. If there is a response by
+// which it is revoked or on hold it counts for nothing, with nocheck or without.
 //
 // Of several responses:
 //

@@ -46,6 +46,7 @@ func TestParseIsStrict(t *testing.T) {
 		{"hash without parameters", serial(1), ""},
 		{"longest serial number", serial(append([]byte{0}, bytes.Repeat([]byte{0xFF}, 20)...)...), ""},
 		{"odd reason", func(p *parts) { p.certStatus = revoked(now, 7) }, ""},
+		{"negative reason", func(p *parts) { p.certStatus = revoked(now, 0xFF) }, ""},
 		{"not signed with anything known", func(p *parts) { p.algorithm = tlv(0x30, oidOf(1, 2, 3)) }, ""},
 		{"no certificates", func(p *parts) { p.certs = nil }, ""},
 
@@ -69,6 +70,15 @@ func TestParseIsStrict(t *testing.T) {
 		{"revoked with more behind it", func(p *parts) {
 			p.certStatus = tlv(0xA1, at(now), tlv(0xA0, []byte{10, 1, 1}), derNull)
 		}, "revocationReason"},
+		{"hold in two bytes", func(p *parts) { p.certStatus = tlv(0xA1, at(now), tlv(0xA0, []byte{10, 2, 0, 6})) }, "revocationReason"},
+		{"reason of nine bytes", func(p *parts) {
+			p.certStatus = tlv(0xA1, at(now), tlv(0xA0, append([]byte{10, 9, 1}, make([]byte, 8)...)))
+		}, "revocationReason"},
+		{"good in a constructed form", func(p *parts) { p.certStatus = []byte{0xA0, 0} }, "certStatus"},
+		{"good in a long form of length", func(p *parts) { p.certStatus = []byte{0x80, 0x81, 0} }, "certStatus"},
+		{"revoked in a primitive form", func(p *parts) { p.certStatus = tlv(0x81, at(now)) }, "certStatus"},
+		{"responder in a primitive form", func(p *parts) { p.id = tlv(0x82, tlv(4, make([]byte, 20))) }, "responderID"},
+		{"version of nine bytes", func(p *parts) { p.version = tlv(0xA0, append([]byte{2, 9, 1}, make([]byte, 8)...)) }, "version"},
 		{"UTCTime", func(p *parts) { p.this = tlv(0x17, []byte("260601120000Z")) }, "thisUpdate"},
 		{"fraction of a second", func(p *parts) { p.this = tlv(0x18, []byte("20260601120000.5Z")) }, "thisUpdate"},
 		{"another time zone", func(p *parts) { p.this = tlv(0x18, []byte("20260601120000+0100")) }, "thisUpdate"},
@@ -142,6 +152,25 @@ func TestParseOfBrokenDER(t *testing.T) {
 	}
 }
 
+// What a response says must not fill a message.
+func TestParseErrorsAreShort(t *testing.T) {
+	w := newWorld(t)
+	long := tlv(6, append([]byte{0x2A}, bytes.Repeat([]byte{1}, 20<<10)...))
+	for _, change := range []func(*parts){
+		func(p *parts) { p.kind = long },
+		func(p *parts) {
+			p.cert = tlv(0x30, tlv(0x30, long), tlv(4, make([]byte, 20)), tlv(4, make([]byte, 20)), []byte{2, 1, 1})
+		},
+		func(p *parts) { p.extend = tlv(0xA1, tlv(0x30, tlv(0x30, long, []byte{1, 1, 0xFF}, tlv(4, derNull)))) },
+	} {
+		p := w.honest()
+		change(p)
+		if _, err := Parse(p.der(t)); err == nil || len(err.Error()) > 1<<10 {
+			t.Errorf("%.100v", err)
+		}
+	}
+}
+
 func TestParseOfErrors(t *testing.T) {
 	for status, text := range map[byte]string{1: "malformed request", 2: "internal error", 3: "try later", 4: "not a status", 5: "signature required", 6: "unauthorized", 9: "not a status"} {
 		_, err := Parse([]byte{0x30, 3, 10, 1, status})
@@ -183,10 +212,12 @@ func TestReadersThatDiffer(t *testing.T) {
 		"hash algorithm":      func(r *Response) { r.id.hash = crypto.SHA1 },
 		"times":               func(r *Response) { r.next = time.Time{} },
 		"signature algorithm": func(r *Response) { r.algorithm++ },
+		"certificate":         func(r *Response) { r.responder = nil },
+		"certificate ":        func(r *Response) { r.responder = w.ca.Cert },
 	} {
 		r := w.made(nil)
 		change(r)
-		if err := r.agrees(other); err == nil || !strings.Contains(err.Error(), what) {
+		if err := r.agrees(other); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(what)) {
 			t.Errorf("%s: %v", what, err)
 		}
 		// The whole check uses it.

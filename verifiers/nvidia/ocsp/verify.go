@@ -113,7 +113,7 @@ func authorise(r *Response, issuer *x509.Certificate) (*proof, error) {
 		p.signer, p.delegated = r.responder, true
 		p.noCheck = slices.ContainsFunc(r.responder.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidNoCheck) })
 		if err := delegated(r.responder, issuer); err != nil {
-			return nil, fmt.Errorf("responder %q %w", r.responder.Subject, err)
+			return nil, fmt.Errorf("responder %q %w", name(r.responder.Subject), err)
 		}
 	}
 	if err := r.names(p.signer); err != nil {
@@ -124,7 +124,7 @@ func authorise(r *Response, issuer *x509.Certificate) (*proof, error) {
 	}
 	for _, c := range []*x509.Certificate{issuer, p.signer} {
 		if err := strong(c.PublicKey); err != nil {
-			return nil, fmt.Errorf("%q has %w", c.Subject, err)
+			return nil, fmt.Errorf("%q has %w", name(c.Subject), err)
 		}
 	}
 	// An embedded certificate is verified by the issuer's key, the response by
@@ -145,9 +145,9 @@ func authorise(r *Response, issuer *x509.Certificate) (*proof, error) {
 func delegated(cert, issuer *x509.Certificate) error {
 	switch {
 	case !bytes.Equal(cert.RawIssuer, issuer.RawSubject):
-		return fmt.Errorf("has a certificate issued by %q, not by %q itself", cert.Issuer, issuer.Subject)
+		return fmt.Errorf("has a certificate issued by %q, not by %q itself", name(cert.Issuer), name(issuer.Subject))
 	case !issuer.IsCA || !issuer.BasicConstraintsValid || issuer.KeyUsage != 0 && issuer.KeyUsage&x509.KeyUsageCertSign == 0:
-		return fmt.Errorf("has a certificate of %q, which may not issue any", issuer.Subject)
+		return fmt.Errorf("has a certificate of %q, which may not issue any", name(issuer.Subject))
 	case !counts(cert.SignatureAlgorithm):
 		return fmt.Errorf("has a certificate signed with %v", cert.SignatureAlgorithm)
 	case !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning):
@@ -169,7 +169,7 @@ func delegated(cert, issuer *x509.Certificate) error {
 func (r *Response) names(signer *x509.Certificate) error {
 	if r.responderName != nil {
 		if !bytes.Equal(r.responderName, signer.RawSubject) {
-			return fmt.Errorf("the response names another responder than %q", signer.Subject)
+			return fmt.Errorf("the response names another responder than %q", name(signer.Subject))
 		}
 		return nil
 	}
@@ -178,7 +178,7 @@ func (r *Response) names(signer *x509.Certificate) error {
 		return err
 	}
 	if sum := sha1.Sum(key); !bytes.Equal(sum[:], r.responderKey) {
-		return fmt.Errorf("the response names a responder with key %x…, %q has %x…", r.responderKey[:4], signer.Subject, sum[:4])
+		return fmt.Errorf("the response names a responder with key %x…, %q has %x…", r.responderKey[:4], name(signer.Subject), sum[:4])
 	}
 	return nil
 }
@@ -197,6 +197,7 @@ func (r *Response) agrees(o *xocsp.Response) error {
 		what string
 		same bool
 	}{
+		{"certificate of the responder", (r.responder == nil) == (o.Certificate == nil) && (r.responder == nil || r.responder.Equal(o.Certificate))},
 		{"signed bytes", bytes.Equal(r.tbs, o.TBSResponseData)},
 		{"status", status == o.Status && r.reason == o.RevocationReason && r.revokedAt.Equal(o.RevokedAt)},
 		{"serial number", r.id.serial == serialOf(o.SerialNumber) && o.SerialNumber.Sign() >= 0},

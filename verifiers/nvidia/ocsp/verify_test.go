@@ -5,6 +5,7 @@ package ocsp
 import (
 	"crypto"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -183,5 +184,49 @@ func TestResponderWithoutNoCheck(t *testing.T) {
 			bad := w.made(func(p *parts) { p.certStatus = revoked(now, 1) })
 			expect(t, w.leafStatus(0, nil, p, bad, r), Invalid, "itself revoked or on hold")
 		}
+	}
+}
+
+// A revocation of a responder counts although nobody need ask for it.
+func TestRevokedResponderWithNoCheck(t *testing.T) {
+	w := newWorld(t)
+	for _, reason := range []byte{1, 6} {
+		known := w.made(func(p *parts) {
+			p.cert, p.certStatus = certIDOf(t, w.responder.Cert, w.ca.Cert, crypto.SHA256), revoked(now, reason)
+			p.id, p.certs, p.signer = byKey(t, w.ca.Cert), nil, w.ca.Key
+		})
+		for _, p := range []Policy{{}, {UncheckedResponder: true}} {
+			expect(t, w.leafStatus(0, nil, p, w.made(nil), known), Invalid, "itself revoked or on hold")
+		}
+	}
+	forged := w.made(func(p *parts) {
+		p.cert, p.certStatus = certIDOf(t, w.responder.Cert, w.ca.Cert, crypto.SHA256), revoked(now, 1)
+		p.signer = key(t, "nobody", elliptic.P384())
+	})
+	expect(t, w.leafStatus(0, nil, Policy{}, w.made(nil), forged), Good, "")
+}
+
+// The status of one responder is looked up once, however many of its responses
+// there are: all may have the most responses about them.
+func TestResponderIsLookedUpOnce(t *testing.T) {
+	w := newWorld(t)
+	w.delegate(w.ca, key(t, "responder", elliptic.P384()), func(c *x509.Certificate) { c.ExtraExtensions = nil })
+	var all []*Response
+	for i := range 4 {
+		all = append(all, w.made(func(p *parts) { p.this = at(now.Add(-time.Duration(i) * time.Second)) }))
+	}
+	q := query{NewChecker(8), setOf(t, all...), w.ca.Cert, now, nil, Policy{}, map[[32]byte]Status{}}
+	expect(t, q.status(w.leaf.Cert), Invalid, "its own status is missing")
+	if len(q.responders) != 1 || q.responders[sha256.Sum256(w.responder.Cert.Raw)] != Missing {
+		t.Errorf("%v", q.responders)
+	}
+}
+
+// What an unverified certificate says must not fill a verdict.
+func TestReasonsAreShort(t *testing.T) {
+	w := newWorld(t)
+	w.delegate(w.root, key(t, "responder", elliptic.P384()), func(c *x509.Certificate) { c.Subject.CommonName = strings.Repeat("a", 20<<10) })
+	if r := w.leafStatus(0, nil, Policy{}, w.made(nil)); r.Status != Invalid || len(r.Why) > 1<<10 {
+		t.Errorf("%s, and %d bytes why", r.Status, len(r.Why))
 	}
 }

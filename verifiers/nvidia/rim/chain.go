@@ -8,6 +8,8 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
@@ -136,7 +138,15 @@ func (a anchors) parse(ders [][]byte) (*chain, error) {
 	return c, nil
 }
 
-// leaf wants a certificate for signatures alone, with a key of the one form.
+// oidDICE are the extensions of device certificates (TCG DICE Attestation
+// Architecture, section 6), FWIDs among them.
+var oidDICE = asn1.ObjectIdentifier{2, 23, 133, 5, 4}
+
+// leaf wants a certificate for signatures alone, with a key of the one form. The
+// same CAs issue those of OCSP responders, which have an extended key usage;
+// NVIDIA's signers of manifests have none. The attestation key of a device, too, has
+// a certificate for signatures alone, which matters if extra roots are those of
+// simulated devices as well.
 func (c *chain) leaf() error {
 	leaf := c.certs[0]
 	key, ok := leaf.PublicKey.(*ecdsa.PublicKey)
@@ -145,6 +155,10 @@ func (c *chain) leaf() error {
 		return refuse(verdict.ReasonChainInvalid, "certificate 0 (%q) does not have a P-384 key", clip(leaf.Subject.CommonName))
 	case leaf.IsCA || leaf.KeyUsage != x509.KeyUsageDigitalSignature:
 		return refuse(verdict.ReasonChainInvalid, "certificate 0 (%q) is not one for signatures alone", clip(leaf.Subject.CommonName))
+	case len(leaf.ExtKeyUsage) > 0 || len(leaf.UnknownExtKeyUsage) > 0:
+		return refuse(verdict.ReasonChainInvalid, "certificate 0 (%q) is for another purpose than manifests, by its extended key usage", clip(leaf.Subject.CommonName))
+	case slices.ContainsFunc(leaf.Extensions, func(e pkix.Extension) bool { return len(e.Id) > len(oidDICE) && oidDICE.Equal(e.Id[:len(oidDICE)]) }):
+		return refuse(verdict.ReasonChainInvalid, "certificate 0 (%q) is that of a device, which must not vouch for itself", clip(leaf.Subject.CommonName))
 	}
 	c.key = key
 	return nil

@@ -121,9 +121,12 @@ type Comparison struct {
 
 // Compare compares a device with the manifests that are of it. A driver must
 // have exactly the version of its manifest, a VBIOS that but for upper and lower
-// case. Of several manifests of one kind, issues of different age, the one counts
-// that fits best. Whether a manifest is too old or revoked is not asked: give only
-// those that may count.
+// case. Of several manifests of one kind the one counts that fits best, but of
+// issues of one tag that differ in age not one that a later issue contradicts: an
+// issue is no way back to values that NVIDIA has corrected. The exception is index 9
+// of a VBIOS, see Comparison.Vintage. This protects only where the later issue is
+// given, too: what is known to be withdrawn must be revoked or expired. Whether a
+// manifest is either is not asked: give only those that may count.
 func Compare(d Device, manifests []*Manifest) *Comparison {
 	c := new(Comparison)
 	var repeated []int
@@ -180,31 +183,53 @@ func (d *Device) misfit(m *Manifest) string {
 	return ""
 }
 
-// best is the manifest with the fewest findings against the device, and of
-// those the latest issue.
+// best is the manifest that counts: of those that are not withdrawn the one with
+// the fewest findings against the device, and of these the latest issue.
 func (d *Device) best(list []*Manifest, seen map[int]Measurement, repeated []int) (*Manifest, []Finding) {
+	all := make([][]Finding, len(list))
+	for i, m := range list {
+		all[i] = d.compare(m, seen, repeated)
+	}
 	var best *Manifest
 	var findings []Finding
-	for _, m := range list {
-		now := d.compare(m, seen, repeated)
+	for i, m := range list {
+		if withdrawn(m, list, all) {
+			continue
+		}
 		if best != nil {
-			old, young := bad(findings), bad(now)
+			old, young := bad(findings), bad(all[i])
 			if young > old || young == old && !m.Issued().After(best.Issued()) {
 				continue
 			}
 		}
-		best, findings = m, now
+		best, findings = m, all[i]
 	}
 	return best, findings
 }
 
-func bad(list []Finding) (n int) {
-	for _, f := range list {
-		if f.State != Match && f.State != Skipped {
-			n++
+// withdrawn tells whether a later issue of the same tag has something against the
+// device other than its vintage: then NVIDIA no longer has the values of m for it,
+// though they still match.
+func withdrawn(m *Manifest, list []*Manifest, all [][]Finding) bool {
+	for i, later := range list {
+		if later.TagID == m.TagID && later.Issued().After(m.Issued()) && bad(all[i]) > 0 && !vintage(against(all[i])) {
+			return true
 		}
 	}
-	return n
+	return false
+}
+
+// against are the findings against the device.
+func against(list []Finding) []Finding {
+	return slices.DeleteFunc(slices.Clone(list), func(f Finding) bool { return f.State == Match || f.State == Skipped })
+}
+
+func bad(list []Finding) int { return len(against(list)) }
+
+// vintage tells whether the one finding against a device is the value of index 9
+// of its VBIOS.
+func vintage(against []Finding) bool {
+	return len(against) == 1 && against[0].Index == vintageIndex && against[0].State == Mismatch && against[0].Why == "" && against[0].Manifest.Kind == VBIOS
 }
 
 func (d *Device) compare(m *Manifest, seen map[int]Measurement, repeated []int) []Finding {
@@ -257,9 +282,7 @@ func (c *Comparison) leftOver(list []Measurement) {
 }
 
 // Mismatches are the findings against the device, Missing ones included.
-func (c *Comparison) Mismatches() []Finding {
-	return slices.DeleteFunc(slices.Clone(c.Findings), func(f Finding) bool { return f.State == Match || f.State == Skipped })
-}
+func (c *Comparison) Mismatches() []Finding { return against(c.Findings) }
 
 // Count is the number of findings in a state.
 func (c *Comparison) Count(s State) (n int) {
@@ -287,6 +310,5 @@ func (c *Comparison) Matched() bool {
 // one version of a VBIOS, in manifests with the same identifier. It is still a
 // mismatch: look for another issue, and name the one that was used.
 func (c *Comparison) Vintage() bool {
-	m := c.Mismatches()
-	return len(m) == 1 && len(c.Conflicts) == 0 && m[0].Index == vintageIndex && m[0].State == Mismatch && m[0].Why == "" && m[0].Manifest.Kind == VBIOS
+	return len(c.Conflicts) == 0 && vintage(c.Mismatches())
 }

@@ -141,6 +141,12 @@ func TestCompareRules(t *testing.T) {
 	}
 }
 
+func TestNothingDoesNotMatch(t *testing.T) {
+	if c := new(rim.Comparison); c.Matched() || c.Mismatched() || c.Vintage() {
+		t.Error("no comparison is one that matches")
+	}
+}
+
 // Of two issues that fit alike the later one is named.
 func TestLaterIssue(t *testing.T) {
 	early := newForger(t, elliptic.P384(), nil)
@@ -158,6 +164,69 @@ func TestLaterIssue(t *testing.T) {
 	for _, order := range [][]*rim.Manifest{{list[0], list[1]}, {list[1], list[0]}} {
 		if got := rim.Compare(d, order); !got.Matched() || len(got.Used) != 1 || got.Used[0] != list[1] {
 			t.Errorf("used %v", got.Used)
+		}
+	}
+}
+
+// TestWithdrawnIssue: an issue that a later one contradicts does not count, unless
+// they differ at index 9 of a VBIOS alone.
+func TestWithdrawnIssue(t *testing.T) {
+	var by [3]*forger // of one month each
+	var roots []*x509.Certificate
+	for i := range by {
+		by[i] = newForger(t, elliptic.P384(), func(c *x509.Certificate) { c.NotBefore, c.NotAfter = start.AddDate(0, i, 0), end })
+		roots = append(roots, by[i].root)
+	}
+	v := newVerifier(t, roots...)
+	type issue struct {
+		month     int
+		tag       string
+		resources []string
+	}
+	zero, nine := resource(0, value(0)), resource(9, value(9))
+	for _, c := range []struct {
+		name    string
+		edition string
+		issues  []issue
+		used    int
+		differ  []int
+	}{
+		{"later one differs", "GPU", []issue{{0, "a", []string{zero, nine}}, {1, "a", []string{resource(0, value(1)), nine}}}, 1, []int{0}},
+		{"later one differs at index 9 alone", "GPU", []issue{{0, "a", []string{zero, nine}}, {1, "a", []string{zero, resource(9, value(1))}}}, 0, nil},
+		{"later one differs at index 9 and another", "GPU", []issue{{0, "a", []string{zero, nine}}, {1, "a", []string{resource(0, value(1)), resource(9, value(1))}}}, 1, []int{0, 9}},
+		{"later one wants more", "GPU", []issue{{0, "a", []string{zero}}, {1, "a", []string{zero, nine, resource(10, value(10))}}}, 1, []int{10}},
+		{"later one has more", "GPU", []issue{{0, "a", []string{zero}}, {1, "a", []string{zero, nine}}}, 1, nil},
+		{"later one is another tag", "GPU", []issue{{0, "a", []string{zero, nine}}, {1, "b", []string{resource(0, value(1)), nine}}}, 0, nil},
+		{"last one fits again", "GPU", []issue{{0, "a", []string{zero, nine}}, {1, "a", []string{resource(0, value(1)), nine}}, {2, "a", []string{zero, nine}}}, 2, nil},
+		{"last one differs at index 9, the one before at another", "GPU",
+			[]issue{{0, "a", []string{zero, nine}}, {1, "a", []string{resource(0, value(1)), nine}}, {2, "a", []string{zero, resource(9, value(1))}}}, 2, []int{9}},
+		{"switch, later one differs at index 9 alone", "SWITCH", []issue{{0, "a", []string{zero, nine}}, {1, "a", []string{zero, resource(9, value(1))}}}, 1, []int{9}},
+		{"of one time", "GPU", []issue{{0, "a", []string{zero, nine}}, {0, "a", []string{resource(0, value(1)), nine}}}, 0, nil},
+	} {
+		d := rim.Device{Chip: "GH100", VBIOS: "96.00.5E.00.01", Measurements: []rim.Measurement{{Index: 0, Value: bytesOf(0)}, {Index: 9, Value: bytesOf(9)}}}
+		if c.edition == "SWITCH" {
+			d.Chip, d.Switch = "LS_10", true
+		}
+		var list []*rim.Manifest
+		for _, i := range c.issues {
+			body := once(t, content(strings.ReplaceAll(d.Chip, "_", ""), c.edition, d.VBIOS, i.resources...), "abc123", i.tag)
+			m, err := v.Verify(by[i.month].sign(body, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, m)
+		}
+		want := list[c.used]
+		for range 2 {
+			got := rim.Compare(d, list)
+			var differ []int
+			for _, f := range got.Mismatches() {
+				differ = append(differ, f.Index)
+			}
+			if len(got.Used) != 1 || got.Used[0] != want || !slices.Equal(differ, c.differ) {
+				t.Errorf("%s: used %v, differ %v", c.name, got.Used, differ)
+			}
+			slices.Reverse(list)
 		}
 	}
 }

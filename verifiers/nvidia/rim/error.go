@@ -4,6 +4,7 @@ package rim
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/assize/assize/verdict"
 )
@@ -23,8 +24,12 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return "rim: " + e.text }
 
+// maxError bounds the text of an Error: other packages' errors repeat what they
+// have read.
+const maxError = 512
+
 func refuse(code, format string, args ...any) error {
-	return &Error{Code: code, text: fmt.Sprintf(format, args...)}
+	return &Error{Code: code, text: cut(fmt.Sprintf(format, args...), maxError)}
 }
 
 func malformed(format string, args ...any) error {
@@ -36,10 +41,11 @@ func unsupported(format string, args ...any) error {
 }
 
 // clip shortens text of an unverified document for a message.
-func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
+func clip(s string) string { return cut(s, 64) }
+
+func cut(s string, most int) string {
+	if len(s) > most {
+		s = s[:most] + "…"
 	}
-	return s[:most] + "…"
+	return strings.ToValidUTF8(s, "�")
 }

@@ -63,3 +63,26 @@ func TestAuthority(t *testing.T) {
 		t.Error("an extra root that is none was accepted")
 	}
 }
+
+// TestPinnedRootStays: another certificate for the key of a pinned root, that ends
+// later for example, does not take its place.
+func TestPinnedRootStays(t *testing.T) {
+	pinned, err := rim.Roots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := newKey(t, elliptic.P384())
+	var extra []*x509.Certificate
+	for _, c := range pinned {
+		extra = append(extra, issue(t, authority(c.Subject.CommonName), c.PublicKey, authority("Test Root"), key))
+	}
+	a, err := rim.Authority(extra)
+	if err != nil || len(a.Roots) != len(pinned) {
+		t.Fatalf("%d roots, %v", len(a.Roots), err)
+	}
+	for _, c := range a.Roots {
+		if !c.Equal(pinned[0]) && !c.Equal(pinned[1]) {
+			t.Errorf("%q is not the pinned certificate", c.Subject)
+		}
+	}
+}

@@ -191,7 +191,9 @@ func TestRecordedPairs(t *testing.T) {
 		{"GPU, driver alone", mock, mockReport, []string{mockDriver}, 21, nil, false, false, 1},
 		{"GPU, VBIOS alone", mock, mockReport, []string{mockVBIOS}, 12, nil, false, false, 1},
 		{"GPU, production VBIOS", mock, mockReport, []string{prodVBIOS}, 8, []int{1, 2, 3, 9}, false, false, 1},
-		{"GPU, all of one identifier", mock, mockReport, []string{prodVBIOS, laterVBIOS, mockVBIOS, mockDriver}, 33, nil, true, false, 2},
+		{"GPU, earlier issues of one identifier", mock, mockReport, []string{prodVBIOS, mockVBIOS, mockDriver}, 33, nil, true, false, 2},
+		// The values of the mock are not those of production; the last issue has the say.
+		{"GPU, all of one identifier", mock, mockReport, []string{prodVBIOS, laterVBIOS, mockVBIOS, mockDriver}, 29, []int{1, 2, 3, 9}, false, false, 2},
 		{"production GPU", h535, gpu + "hopperAttestationReport.txt", []string{prodVBIOS}, 12, nil, false, false, 1},
 		{"production GPU, later issue", h535, gpu + "hopperAttestationReport.txt", []string{laterVBIOS}, 11, []int{9}, false, true, 1},
 		{"production GPU, both issues", h535, gpu + "hopperAttestationReport.txt", []string{laterVBIOS, prodVBIOS}, 12, nil, false, false, 1},

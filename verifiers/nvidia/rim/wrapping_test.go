@@ -102,7 +102,8 @@ func TestWrapping(t *testing.T) {
 		{"text in the signature", strings.Replace(whole, "<ds:KeyInfo>", "x<ds:KeyInfo>", 1), malformed},
 		{"key beside the certificates", strings.Replace(whole, "<ds:KeyInfo>", "<ds:KeyInfo><ds:KeyName>x</ds:KeyName>", 1), unsupported},
 		{"second X509Data", strings.Replace(whole, "</ds:KeyInfo>", "<ds:X509Data></ds:X509Data></ds:KeyInfo>", 1), unsupported},
-		{"deep", strings.Repeat("<a>", 1000), verdict.ReasonTooLarge + malformed},
+		{"deep", strings.Repeat("<a>", 17) + strings.Repeat("</a>", 17), malformed},
+		{"very deep", strings.Repeat("<a>", 1000), verdict.ReasonTooLarge + malformed},
 		{"too many elements", strings.Replace(whole, "<ns0:Payload>", "<ns0:Payload>"+strings.Repeat("<a/>", 2000), 1), verdict.ReasonTooLarge},
 		{"too many attributes", strings.Replace(whole, "<ns0:Payload", "<ns0:Payload"+manyAttributes(), 1), verdict.ReasonTooLarge},
 		{"too large", whole + strings.Repeat(" ", rim.MaxSize), verdict.ReasonTooLarge},
@@ -160,6 +161,14 @@ func TestSignedForms(t *testing.T) {
 		{"ECDSA with SHA-256", func(s string) string { return once(t, s, "ecdsa-sha384", "ecdsa-sha256") }, verdict.ReasonUnsupported},
 		{"HMAC", func(s string) string { return once(t, s, "ecdsa-sha384", "hmac-sha384") }, verdict.ReasonUnsupported},
 		{"exclusive canonicalisation", func(s string) string { return strings.Replace(s, c14n, "http://www.w3.org/2001/10/xml-exc-c14n#", 1) }, verdict.ReasonUnsupported},
+		{"exclusive canonicalisation of the document", func(s string) string {
+			i := strings.LastIndex(s, c14n)
+			return s[:i] + "http://www.w3.org/2001/10/xml-exc-c14n#" + s[i+len(c14n):]
+		}, verdict.ReasonUnsupported},
+		{"transforms exchanged", func(s string) string {
+			a, b := `<ds:Transform Algorithm="`+sign+`enveloped-signature"></ds:Transform>`, `<ds:Transform Algorithm="`+c14n+`"></ds:Transform>`
+			return once(t, s, a+b, b+a)
+		}, verdict.ReasonUnsupported},
 		{"with comments", func(s string) string { return strings.ReplaceAll(s, c14n, c14n+"#WithComments") }, verdict.ReasonUnsupported},
 		{"not enveloped", func(s string) string {
 			return once(t, s, `<ds:Transform Algorithm="`+sign+`enveloped-signature"></ds:Transform>`, "")
