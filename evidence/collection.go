@@ -17,6 +17,12 @@ type collection struct {
 	children []*Node
 	cmwType  string
 	seen     map[string]struct{} // made when a linear search would not do
+	// What the parser had found before, see item.
+	leaves, nodes, count int
+}
+
+func (p *parser) collection(f frame) collection {
+	return collection{p: p, f: f, leaves: len(p.leaves), nodes: len(p.nodes), count: p.count}
 }
 
 const linearLabels = 16
@@ -83,8 +89,14 @@ func (c *collection) done(format Format, raw []byte, at int) (*Node, error) {
 	if len(c.children) == 0 {
 		return nil, c.f.fail("CMW-17", at, "collection without an entry")
 	}
+	if c.cmwType == nvidiaItem {
+		return c.item(format, raw, at)
+	}
 	n := c.p.node(Node{kind: KindCollection, format: format, raw: raw, cmwType: c.cmwType, children: c.children}, c.f)
 	c.p.nodes = append(c.p.nodes, n)
+	if c.cmwType == nvidiaInput {
+		return n, c.input(at)
+	}
 	return n, nil
 }
 

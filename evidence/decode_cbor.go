@@ -176,7 +176,7 @@ func (p *parser) cborTag(r *cborscan.Reader, f frame) (*Node, error) {
 	if err := p.admit(n, f, at); err != nil {
 		return nil, err
 	}
-	if n.kind == KindEmbedded && n.children[0].kind != KindCollection {
+	if n.kind == KindEmbedded && n.children[0].kind != KindCollection && n.children[0].kind != KindItem {
 		return nil, f.fail("CMW-33", start, "tag %d holds a %s, only a collection is allowed", h.Arg, n.children[0].kind)
 	}
 	return n, nil
@@ -188,7 +188,7 @@ func (p *parser) cborCollection(r *cborscan.Reader, f frame) (*Node, error) {
 	if err != nil {
 		return nil, f.wrap(err)
 	}
-	c := collection{p: p, f: f}
+	c := p.collection(f)
 	if !h.Indefinite && h.Arg > uint64(p.lim.Labels)+1 {
 		return nil, f.fail(RuleLabels, start, "%d labels in one collection, limit %d", h.Arg, p.lim.Labels)
 	}

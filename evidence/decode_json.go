@@ -168,7 +168,7 @@ func (p *parser) jsonIndicator(r *jsonReader, f frame) (Indicator, error) {
 func (p *parser) jsonCollection(r *jsonReader, f frame) (*Node, error) {
 	start := r.Pos
 	r.Pos++ // the brace
-	c := collection{p: p, f: f}
+	c := p.collection(f)
 	for first := true; ; first = false {
 		more, err := r.More('}', first)
 		if err != nil {

@@ -21,7 +21,8 @@
 //
 // # Shape of the tree
 //
-// Leaves are records and tags. A leaf whose type is itself a CMW is descended
+// Leaves are records and tags, and the collections of devices in NVIDIA's
+// verifier input (decision D-86). A leaf whose type is itself a CMW is descended
 // into (decision D-09): such a wrapper, and every signed CMW, has one child
 // with the same path. Lookup finds the innermost node of a path, Root the
 // outermost. A signature speaks for the subtree under it and for nothing else

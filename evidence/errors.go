@@ -25,6 +25,7 @@ const (
 	RuleMediaTypeLength = "limit-media-type"    // length of one Content-Type text
 	RuleUntrusted       = "signature-untrusted" // signed CMW and no trusted key for it
 	RuleRatsd           = "ratsd"               // a ratsd token that breaks its own rules (D-49, D-54)
+	RuleNVIDIA          = "nvidia-input"        // a collection of NVIDIA's verifier input that breaks its profile (D-86)
 	RuleEncode          = "encode"              // an Item that cannot be encoded
 )
 

@@ -23,6 +23,9 @@ func FuzzParse(f *testing.F) {
 	f.Add("", unhex(f, ratsdV2Hex))
 	f.Add("", []byte(ratsdLegacyText))
 	f.Add(d60, []byte(ratsdLegacyText))
+	for _, raw := range itemSeeds(f) {
+		f.Add("", raw)
+	}
 	keys := trustVec().Keys
 	f.Fuzz(func(t *testing.T, media string, raw []byte) {
 		for _, o := range []Options{

@@ -237,6 +237,7 @@ func (p *parser) admit(n *Node, f frame, at int) error {
 	}
 	p.leaves = append(p.leaves, n)
 	p.nodes = append(p.nodes, n)
+	p.tokenSigner(n, f)
 	return nil
 }
 
@@ -281,7 +282,7 @@ func (p *parser) checkCollectionParam(mt MediaType, n *Node, f frame) error {
 		return nil
 	}
 	n = n.Content()
-	if n.kind != KindCollection {
+	if n.kind != KindCollection && n.kind != KindItem {
 		return f.fail("CMW-38", -1, "media type says collection %q, content is a %s", want, n.kind)
 	}
 	if n.cmwType != "" && !strings.EqualFold(n.cmwType, want) {

@@ -135,7 +135,7 @@ func (p *parser) ratsdCollection(root *Node) error {
 	}
 	var claims *Node
 	for _, c := range n.children {
-		if c.kind == KindCollection || c.label.isInt {
+		if c.kind == KindCollection || c.kind == KindItem || c.label.isInt {
 			return f.fail(RuleRatsd, -1, "ratsd entry %q is a collection or has an integer label", c.path)
 		}
 		if c.path == ratsdClaimsLabel {

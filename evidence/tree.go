@@ -31,7 +31,7 @@ func (f Format) String() string {
 // Kind says what a node of the tree is.
 type Kind uint8
 
-// The kinds. Record and Tag are the leaves. Embedded and Signed are wrappers:
+// The kinds. Record, Tag and Item are the leaves. Embedded and Signed are wrappers:
 // they have exactly one child, their content, which has the same path.
 const (
 	// KindRecord is a leaf `[type, value, ind?]`.
@@ -45,13 +45,17 @@ const (
 	KindEmbedded
 	// KindSigned is a COSE_Sign1 or JWS around a CMW, bare or inside a record or tag.
 	KindSigned
-	// KindClaims is the record `__ratsd` of a ratsd v2 token: claims of the
-	// lead attester about the collection, not a component, so never a leaf.
+	// KindClaims is the record `__ratsd` of a ratsd v2 token, or the nonce of
+	// NVIDIA's verifier input: claims about the collection, not a component, so
+	// never a leaf.
 	KindClaims
+	// KindItem is a leaf that is a collection: one device of NVIDIA's verifier
+	// input, see TypeNVIDIAItem.
+	KindItem
 )
 
 var kindNames = [...]string{KindRecord: "record", KindTag: "tag", KindCollection: "collection",
-	KindEmbedded: "embedded", KindSigned: "signed", KindClaims: "claims"}
+	KindEmbedded: "embedded", KindSigned: "signed", KindClaims: "claims", KindItem: "item"}
 
 // String returns the kind in lower case.
 func (k Kind) String() string {
@@ -75,8 +79,10 @@ type Node struct {
 	cmwType  string
 	raw      []byte
 	value    []byte
+	nonce    []byte // of an item, see collection.input
 	children []*Node
 	signer   *Signer
+	token    *Signer // of a Device Assignment Token, see TokenSigner
 }
 
 // Path is the canonical label path (decision D-12); a wrapper and its content
@@ -90,14 +96,15 @@ func (n *Node) Label() string { return n.label.canonical }
 func (n *Node) Kind() Kind { return n.kind }
 
 // Leaf reports whether the node is a component's evidence: a record or a tag
-// that is not descended into.
-func (n *Node) Leaf() bool { return n.kind == KindRecord || n.kind == KindTag }
+// that is not descended into, or an item.
+func (n *Node) Leaf() bool { return n.kind == KindRecord || n.kind == KindTag || n.kind == KindItem }
 
 // Format is the wire form of the node itself.
 func (n *Node) Format() Format { return n.format }
 
 // MediaType is the type of the value; a Content-Format number is resolved, or
-// "cf:<n>" where the number is unknown (decision D-04). Collections have none.
+// "cf:<n>" where the number is unknown (decision D-04). Collections have none,
+// but for items.
 func (n *Node) MediaType() MediaType { return n.media }
 
 // ContentFormat is the CoAP Content-Format that was on the wire, as integer
@@ -105,7 +112,7 @@ func (n *Node) MediaType() MediaType { return n.media }
 func (n *Node) ContentFormat() (uint16, bool) { return n.cf, n.hasCF }
 
 // Value is the decoded value of a leaf, or the wrapped message of a wrapper;
-// nil for collections.
+// nil for collections. That of an item is Raw.
 func (n *Node) Value() []byte { return n.value }
 
 // Raw is the original encoding of the node.
@@ -117,7 +124,7 @@ func (n *Node) Raw() []byte { return n.raw }
 // if it had no indicator. An Item of such a node cannot be encoded.
 func (n *Node) Indicator() Indicator { return n.ind }
 
-// CollectionType is `__cmwc_t` of a collection, "" if absent.
+// CollectionType is `__cmwc_t` of a collection or an item, "" if absent.
 func (n *Node) CollectionType() string { return n.cmwType }
 
 // Children are the entries of a collection in wire order, or the one content
