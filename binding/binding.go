@@ -4,9 +4,13 @@
 // machine. Checkers read facts of verified results only and never an unsigned
 // claim. Begin with Check.
 //
-// This version knows three of them: a common or derived nonce, which is
-// freshness and not co-location; the CPU's commitment to everything else in its
-// report data; and the collision of two device identities.
+// It knows a common or derived nonce, which is freshness and not co-location;
+// the CPU's commitment to everything else in its report data, and to keys; the
+// lists in which devices of one board name each other; and the collision of two
+// device identities.
+//
+// Interconnects are the boards whose devices work with one another over links in
+// clear: see Interconnects and decision D-77.
 package binding
 
 import (
@@ -40,7 +44,7 @@ type checker func(root *verdict.Component, parts []verdict.Component) ([]verdict
 
 // checkers is the explicit list; a new check is one file and one line.
 func checkers() []checker {
-	return []checker{commonNonce, reportData, attestedKey, identityCollision}
+	return []checker{commonNonce, reportData, attestedKey, tsmDigest, interconnect, identityCollision}
 }
 
 // Check runs every checker and returns the edges, sorted, with the caps that

@@ -23,7 +23,7 @@ func part(t *testing.T, label, class, rule string, f verdict.Freshness, devices 
 	return partWith(t, label, class, rule, f, func(a *verdict.Appraisal) { a.Facts.Device = devices })
 }
 
-func partWith(t *testing.T, label, class, rule string, f verdict.Freshness, change func(*verdict.Appraisal)) verdict.Component {
+func partWith(t testing.TB, label, class, rule string, f verdict.Freshness, change func(*verdict.Appraisal)) verdict.Component {
 	t.Helper()
 	s, err := trust.GenerateSigner("EdDSA", rand.Reader)
 	if err != nil {

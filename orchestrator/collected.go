@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/assize/assize/binding"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
 	"github.com/assize/assize/topologies"
@@ -93,12 +94,14 @@ func CombineCollected(in Collected) (*verdict.Result, error) {
 	slices.SortFunc(res.Components, func(a, b verdict.Component) int { return strings.Compare(string(a.Label), string(b.Label)) })
 	c.challenges(res)
 	requireClaims(in.Schemes, res.Components)
+	requireRelays(res.Components)
 	bindings, caps := judge(res, false)
 	res.Bindings, res.Caps = bindings, append(caps, c.caps...)
 	if in.Topology.Head == topologies.Lead && in.Topology.Args == nil {
 		res.Caps = append(res.Caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
 			Code: verdict.ReasonAsSubmitted, Detail: "the topology asks for what there are results about, so a component that was left out is not missed"}})
 	}
+	res.Interconnects = binding.Interconnects(res.Components)
 	res.Outcome = verdict.Combine(res.Components, res.Caps)
 	return res, nil
 }
@@ -187,7 +190,8 @@ func (c *collection) open(name string, token []byte) []verdict.Partial {
 		}
 		out = append(out, part.Partials()...)
 		for _, reason := range part.Reasons {
-			if reason.Code != verdict.ReasonDisagreement && reason.Code != verdict.ReasonQuorumIncomplete && reason.Code != verdict.ReasonQuorumNotReached {
+			if reason.Code != verdict.ReasonDisagreement && reason.Code != verdict.ReasonQuorumIncomplete && reason.Code != verdict.ReasonQuorumNotReached &&
+				reason.Code != verdict.ReasonReportUnauthenticated {
 				c.lead[part.Label] = append(c.lead[part.Label], reason)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/assize/assize/binding"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/relay"
 	"github.com/assize/assize/topologies"
@@ -423,6 +424,7 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 	defer span.End()
 	slices.SortFunc(c.parts, func(a, b verdict.Component) int { return strings.Compare(string(a.Label), string(b.Label)) })
 	requireClaims(o.o.Schemes, c.parts)
+	requireRelays(c.parts)
 	now := o.o.Clock()
 	revision, related := o.consult(now, c.request.Time, c.parts)
 	res := &verdict.Result{
@@ -441,6 +443,7 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 		res.Caps = append(res.Caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
 			Code: verdict.ReasonAsSubmitted, Detail: "the topology asks for what was submitted, so a component that was left out is not missed"}})
 	}
+	res.Interconnects = binding.Interconnects(res.Components)
 	res.Outcome = verdict.Combine(res.Components, res.Caps)
 	if _, err := verdict.SignResult(o.o.Signer, res, o.o.Lifetime); err != nil {
 		return nil, err

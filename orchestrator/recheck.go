@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/assize/assize/binding"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
 	"github.com/assize/assize/topologies"
@@ -50,10 +51,35 @@ func Recheck(r *verdict.Result, schemes *verifiers.Set) error {
 		c.Reasons = slices.Clone(c.Reasons)
 	}
 	requireClaims(schemes, again.Components)
+	if err := recheckRelays(r.Components, binding.Unauthenticated(r.Components)); err != nil {
+		return err
+	}
+	if err := recheckInterconnects(r.Interconnects, binding.Interconnects(again.Components)); err != nil {
+		return err
+	}
 	_, caps := judge(&again, false)
 	allowed := verdict.Combine(again.Components, append(slices.Clone(r.Caps), caps...))
 	if allowed.Tier.WorseThan(r.Outcome.Tier) {
 		return fmt.Errorf("orchestrator: the verdict says %s, but its own results give %s: %v", r.Outcome.Tier, allowed.Tier, allowed.Reasons)
+	}
+	return nil
+}
+
+// recheckInterconnects holds what the verdict says about links in clear to what
+// its own results give: the same devices, and nothing better about them.
+func recheckInterconnects(stated, allowed []verdict.Interconnect) error {
+	if len(stated) != len(allowed) {
+		return fmt.Errorf("orchestrator: the verdict knows %d interconnects, but its own results give %d", len(stated), len(allowed))
+	}
+	for n, a := range allowed {
+		s := stated[n]
+		if !slices.Equal(s.Devices, a.Devices) || !slices.Equal(s.Switches, a.Switches) || !slices.Equal(s.Unattested, a.Unattested) {
+			return fmt.Errorf("orchestrator: the verdict says that %v form an interconnect, but its own results give %v", s.Members(), a.Members())
+		}
+		if a.Configuration.Tier().WorseThan(s.Configuration.Tier()) || a.Tier.WorseThan(s.Tier) {
+			return fmt.Errorf("orchestrator: the verdict says that the interconnect of %v is %s with configuration %d, but its own results give %s with %d",
+				s.Members(), s.Tier, s.Configuration, a.Tier, a.Configuration)
+		}
 	}
 	return nil
 }

@@ -115,8 +115,13 @@ func (w wire) Relay(ctx context.Context, node, _ string, message []byte) ([]byte
 // all. "me" is the entry.
 func newFederation(t *testing.T, trusts func(who, whom string) bool, names ...string) *federation {
 	t.Helper()
+	return newFederationOf(t, testSchemes(), trusts, names...)
+}
+
+func newFederationOf(t *testing.T, schemes []verifiers.Scheme, trusts func(who, whom string) bool, names ...string) *federation {
+	t.Helper()
 	f := &federation{t: t, members: map[string]*member{}}
-	set, err := verifiers.NewSet(testSchemes()...)
+	set, err := verifiers.NewSet(schemes...)
 	check(t, err)
 	f.schemes = set
 	var all []trust.Key

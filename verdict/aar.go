@@ -39,6 +39,7 @@ type compositeClaims struct {
 	Leaves           map[evidence.Path]string      `json:"assize.leaves-sha384,omitempty"`
 	LeadSigner       string                        `json:"assize.lead-signer,omitempty"`
 	References       string                        `json:"assize.reference-revision,omitempty"`
+	Interconnects    []Interconnect                `json:"assize.interconnects,omitempty"`
 }
 
 // componentStatement is what the lead asked for one component.
@@ -147,6 +148,11 @@ func (r *Result) check() error {
 	if why := r.Outcome.betterThan(Combine(r.Components, r.Caps)); why != "" {
 		return errors.New(why)
 	}
+	for _, i := range r.Interconnects {
+		if err := i.check(r); err != nil {
+			return err
+		}
+	}
 	for _, reasons := range [][]Reason{r.Outcome.Reasons, capReasons(r.Caps)} {
 		if slices.ContainsFunc(reasons, Reason.empty) {
 			return errors.New("reason without code")
@@ -231,7 +237,7 @@ func (r *Result) claims(lifetime time.Duration) ([]byte, error) {
 		Caps: append([]Cap{}, r.Caps...), Components: make(map[string]componentStatement, len(r.Components)),
 		Topology: r.Topology, Plan: hexDigest(r.PlanDigest), Composite: hexDigest(r.Composite),
 		Session: r.Session, Node: r.Node, VerificationTime: formatTime(r.VerificationTime),
-		References: r.References,
+		References: r.References, Interconnects: r.Interconnects,
 	}
 	for _, c := range r.Components {
 		statement.Components[string(c.Label)] = c.statement()
@@ -352,6 +358,14 @@ func (c Component) appendSubmod(out []byte) ([]byte, error) {
 			out = append(append(append(out, '"'), c.Tier().String()...), '"')
 			continue
 		}
+		if m.Name == claimVector && c.unrelayed() {
+			raw, err := json.Marshal(c.flatVector(c.Partial.submod[claimVector]))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, raw...)
+			continue
+		}
 		out = append(out, m.Raw...)
 	}
 	return append(out, '}'), nil
@@ -367,7 +381,8 @@ func (c Component) statement() componentStatement {
 }
 
 // submod is the flat copy for clients that know submods only: the submod of the
-// partial result as it was signed, with the tier that the lead gives it.
+// partial result as it was signed, with the tier that the lead gives it, and without
+// the good words that it takes back (vectorOf).
 func (c Component) submod() any {
 	if !c.Partial.IsZero() {
 		out := make(object, len(c.Partial.submod))
@@ -375,6 +390,7 @@ func (c Component) submod() any {
 			out[name] = v
 		}
 		out[claimStatus] = c.Tier().String()
+		out[claimVector] = c.flatVector(out[claimVector])
 		return out
 	}
 	vector := Vector{}

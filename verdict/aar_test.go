@@ -81,6 +81,10 @@ func TestResultRoundTrip(t *testing.T) {
 		Component{Label: "broken", Scheme: "intel-tdx", Required: true, Request: "x", Nonce: testNonce, Reasons: []Reason{{Code: ReasonMalfunction}}},
 	)
 	r.Components[1].Reasons = []Reason{{Code: ReasonUnboundComponent, Detail: "no edge"}}
+	r.Interconnects = []Interconnect{
+		{Tier: TierAffirming, Configuration: ClaimApprovedBoot, Switches: []evidence.Path{"gpu/0"}},
+		{Tier: TierNone, Devices: []evidence.Path{"gpu/0", "gpu/1"}, Unattested: []string{"x:1", "x:2"}, Reasons: []Reason{{Code: ReasonInterconnect, Detail: "d"}}},
+	}
 	r.Caps = append(r.Caps, Cap{Tier: TierWarning, Reason: Reason{Code: ReasonUnboundComponent, Detail: "gpu/1"}})
 	r.Outcome = Combine(r.Components, r.Caps)
 	if r.Outcome.Tier != TierNone {
@@ -179,6 +183,12 @@ func TestSignResultRefuses(t *testing.T) {
 		"reason of a part":  func(r *Result) { r.Components[0].Reasons = []Reason{{}} },
 		"lowering reason":   func(r *Result) { r.Components[0].Reasons = []Reason{{Code: ReasonUnexpected}} },
 		"verification time": func(r *Result) { r.Components[0].Partial.verified = testTime.Add(-time.Hour) },
+		"interconnect of no reason": func(r *Result) {
+			r.Interconnects = []Interconnect{{Tier: TierAffirming, Configuration: ClaimApprovedBoot, Devices: []evidence.Path{"gpu/0"}, Reasons: []Reason{{}}}}
+		},
+		"worse interconnect": func(r *Result) {
+			r.Interconnects = []Interconnect{{Tier: TierNone, Devices: []evidence.Path{"gpu/0"}, Reasons: []Reason{{Code: ReasonInterconnect}}}}
+		},
 	} {
 		r := l.machine(t, 2)
 		change(r)
@@ -256,6 +266,12 @@ func TestDocumentObeysItsSchema(t *testing.T) {
 		"empty":     func(r *Result) { r.Components, r.Caps = nil, nil },
 		"silent":    func(r *Result) { r.Components = append(r.Components, l.component(t, "nic", "nvidia-gpu", silent)) },
 		"missing":   func(r *Result) { r.Components = append(r.Components, Component{Label: "nic"}) },
+		"linked": func(r *Result) {
+			why := Reason{Code: ReasonInterconnect, Detail: "d"}
+			r.Caps = append(r.Caps, Cap{Tier: TierContraindicated, Reason: why})
+			r.Interconnects = []Interconnect{{
+				Tier: TierContraindicated, Configuration: ClaimContraindicate, Devices: []evidence.Path{"gpu/0"}, Unattested: []string{"x:1"}, Reasons: []Reason{why}}}
+		},
 		"capped": func(r *Result) {
 			r.Caps = append(r.Caps, Cap{Tier: TierWarning, Reason: Reason{Code: ReasonPolicy}})
 		},

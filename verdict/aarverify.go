@@ -156,6 +156,9 @@ func (v *aggregate) describe(r *Result, composite object) error {
 	if r.Bindings, err = v.policy.bindings(); err != nil {
 		return err
 	}
+	if r.Interconnects, err = v.policy.interconnects(); err != nil {
+		return err
+	}
 	if r.Topology, err = v.policy.optionalText("assize.topology"); err != nil {
 		return err
 	}

@@ -38,6 +38,27 @@ func TestResultForgeries(t *testing.T) {
 		change            func(c obj)
 	}{
 		{"unchanged", "", "", func(c obj) {}},
+		{"an interconnect", "", "", func(c obj) { policy(c)["assize.interconnects"] = []any{links()} }},
+		{"interconnects that are no list", ReasonBadAAR, "", func(c obj) { policy(c)["assize.interconnects"] = links() }},
+		{"an interconnect that is no object", ReasonBadAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{"x"} }},
+		{"an interconnect of no tier", ReasonBadAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{links("tier", "good")} }},
+		{"an interconnect of no claim", ReasonBadAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{links("configuration", "3")} }},
+		{"an interconnect of odd devices", ReasonBadAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{links("devices", "gpu/0")} }},
+		{"an interconnect of odd switches", ReasonBadAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{links("switches", []any{1})} }},
+		{"an interconnect of odd strangers", ReasonBadAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{links("unattested", true)} }},
+		{"an interconnect with an odd reason", ReasonBadAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{links("reasons", []any{obj{}})} }},
+		{"an interconnect of nobody", ReasonLyingAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{obj{"tier": "affirming", "configuration": 3}} }},
+		{"an interconnect of a stranger", ReasonLyingAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{links("devices", []any{"gpu/7"})} }},
+		{"an interconnect better than a member", ReasonLyingAAR, "", func(c obj) {
+			policy(c)["assize.interconnects"] = []any{links("devices", []any{"gpu/0", "gpu/9"})}
+		}},
+		{"an interconnect better than its claim", ReasonLyingAAR, "", func(c obj) { policy(c)["assize.interconnects"] = []any{links("configuration", 96)} }},
+		{"an interconnect that is bad and why", "", "", func(c obj) {
+			policy(c)["assize.interconnects"] = []any{links("tier", "contraindicated", "configuration", 96, "reasons", []any{obj{"code": ReasonInterconnect}})}
+		}},
+		{"an interconnect that is bad for no reason", ReasonLyingAAR, "", func(c obj) {
+			policy(c)["assize.interconnects"] = []any{links("tier", "contraindicated", "configuration", 96)}
+		}},
 		{"unknown claims", "", "", func(c obj) { c["x"], policy(c)["y"], statement(c, "cpu")["z"] = 1, 2, 3 }},
 		{"a signer of no leaves", ReasonBadAAR, "", func(c obj) { delete(policy(c), "assize.leaves-sha384") }},
 		{"leaves that are a list", ReasonBadAAR, "", func(c obj) { policy(c)["assize.leaves-sha384"] = []any{} }},
@@ -138,6 +159,15 @@ func TestResultForgeries(t *testing.T) {
 		_, err = VerifyResult(token, aarIntake(), l.anchors)
 		checkDenied(t, c.name, err, c.code, c.label)
 	}
+}
+
+// links is an interconnect of the test machine, changed.
+func links(change ...any) obj {
+	o := obj{"tier": "affirming", "configuration": 3, "devices": []any{"gpu/0"}, "switches": []any{"gpu/1"}}
+	for i := 0; i < len(change); i += 2 {
+		o[change[i].(string)] = change[i+1]
+	}
+	return o
 }
 
 func checkDenied(t *testing.T, name string, err error, code, label string) {

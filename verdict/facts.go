@@ -29,6 +29,10 @@ type Facts struct {
 	// Peers are identities of other devices that this one lists under its
 	// signature, in the spelling of Device.
 	Peers []string `json:"peers,omitempty"`
+	// PeersRequired says that the device signs that it works with Peers, so that
+	// it is only as good as they are: in protected PCIe the traffic between GPUs
+	// and switches is in clear. Package binding enforces it (decision D-77).
+	PeersRequired bool `json:"peers_required,omitempty"`
 	// Environments are the names of the component in reference values and
 	// endorsements: the deterministic CBOR of the environment-maps
 	// (draft-ietf-rats-corim) that the scheme looked up, base64url without padding.
@@ -40,6 +44,17 @@ type Facts struct {
 	// Measured are single events behind the registers, as an event log tells them
 	// that replays to the signed values.
 	Measured []MeasuredEvent `json:"measured,omitempty"`
+	// Objects are what the component consists of, for others to commit to. Not all
+	// of them are under its signature.
+	Objects []Object `json:"objects,omitempty"`
+	// Commitments are digests of objects of other components that this signed
+	// evidence holds.
+	Commitments []Commitment `json:"commitments,omitempty"`
+	// RelayRequired says that claims rest on bytes beside the signature of the
+	// component (a TDISP interface report, what a TEE security manager says), judged
+	// as if they were authentic. They hold only where the CPU's evidence vouches for
+	// those bytes. The lead enforces it (decision D-80).
+	RelayRequired bool `json:"relay_required,omitempty"`
 }
 
 // CommittedKey is a key to which signed evidence commits.
@@ -80,6 +95,10 @@ const (
 const (
 	MaxCommittedKeys  = 16
 	MaxMeasuredEvents = 256
+	// MaxDevices and MaxPeers bound the identities in Device and Peers. A GPU names
+	// at most one switch for each of its 18 links, a switch 8 GPUs.
+	MaxDevices = 16
+	MaxPeers   = 64
 )
 
 // clone keeps callers from changing the facts of a partial result.
@@ -90,6 +109,8 @@ func (f Facts) clone() Facts {
 	f.Registers = maps.Clone(f.Registers)
 	f.Keys = slices.Clone(f.Keys)
 	f.Measured = slices.Clone(f.Measured)
+	f.Objects = slices.Clone(f.Objects)
+	f.Commitments = slices.Clone(f.Commitments)
 	return f
 }
 
@@ -97,6 +118,12 @@ func (f Facts) clone() Facts {
 func (f Facts) check() error {
 	if n := len(f.Environments); n > maxEnvironments {
 		return fmt.Errorf("%d environments, at most %d", n, maxEnvironments)
+	}
+	if len(f.Device) > MaxDevices || len(f.Peers) > MaxPeers {
+		return fmt.Errorf("%d identities and %d peers, at most %d and %d", len(f.Device), len(f.Peers), MaxDevices, MaxPeers)
+	}
+	if slices.Contains(f.Device, "") || slices.Contains(f.Peers, "") {
+		return errors.New("an empty identity")
 	}
 	for _, e := range f.Environments {
 		if err := checkEnvironment(e); err != nil {
@@ -120,7 +147,7 @@ func (f Facts) check() error {
 			return errors.New("a measured event without register or digest")
 		}
 	}
-	return nil
+	return f.checkObjects()
 }
 
 // hexOf holds for the lower-case hexadecimal of size bytes.
@@ -142,6 +169,9 @@ func (o object) facts() (f Facts, err error) {
 	if f.Peers, err = o.texts("peers"); err != nil {
 		return f, err
 	}
+	if f.PeersRequired, err = o.optionalBool("peers_required"); err != nil {
+		return f, err
+	}
 	if f.Environments, err = o.environments("environments"); err != nil {
 		return f, err
 	}
@@ -154,7 +184,23 @@ func (o object) facts() (f Facts, err error) {
 	if f.Registers, err = o.registers(); err != nil {
 		return f, err
 	}
+	if err = o.described(&f); err != nil {
+		return f, err
+	}
 	return f, f.check()
+}
+
+// optionalBool reads a truth value; false when absent.
+func (o object) optionalBool(name string) (bool, error) {
+	v, ok := o[name]
+	if !ok {
+		return false, nil
+	}
+	b, ok := v.(bool)
+	if !ok {
+		return false, fmt.Errorf("%s is not a truth value", name)
+	}
+	return b, nil
 }
 
 func (o object) registers() (map[string]string, error) {

@@ -26,6 +26,8 @@ func TestFactsRefused(t *testing.T) {
 		"short key": key("0a", "x", OriginMeasured), "upper case": key(strings.ToUpper(ok), "x", OriginMeasured),
 		"no place": key(ok, "", OriginMeasured), "no origin": key(ok, "x", ""), "odd origin": key(ok, "x", "magic"),
 		"no register": event("", ok, ""), "short digest": event("a", "0a", ""), "no digest": event("a", "", ""), "odd content": event("a", ok, "0a"),
+		"many devices": {Device: slices.Repeat([]string{"x:1"}, MaxDevices+1)}, "no device": {Device: []string{""}},
+		"many peers": {Peers: slices.Repeat([]string{"x:1"}, MaxPeers+1)}, "no peer": {Peers: []string{"x:1", ""}},
 		"many keys":   {Keys: slices.Repeat(key(ok, "x", OriginMeasured).Keys, MaxCommittedKeys+1)},
 		"many events": {Measured: slices.Repeat(event("a", ok, "").Measured, MaxMeasuredEvents+1)},
 	} {
@@ -55,6 +57,9 @@ func TestFactsRefused(t *testing.T) {
 		"no object":     func(_, _, f obj) { f["keys"] = []any{"x"} },
 		"no list":       func(_, _, f obj) { f["measured"] = "x" },
 		"many":          func(_, _, f obj) { f["keys"] = slices.Repeat(f["keys"].([]any), MaxCommittedKeys+1) },
+		"peers text":    func(_, _, f obj) { f["peers_required"] = "true" },
+		"peers number":  func(_, _, f obj) { f["peers_required"] = json.Number("1") },
+		"peers null":    func(_, _, f obj) { f["peers_required"] = nil },
 		"odd registers": func(_, _, f obj) { f["registers"] = []any{} },
 	} {
 		f := good()
@@ -62,5 +67,19 @@ func TestFactsRefused(t *testing.T) {
 		if _, err := object(f).facts(); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// TestPeersRequired: what one verifier signed about the peers of a device arrives,
+// and what it did not say is not said.
+func TestPeersRequired(t *testing.T) {
+	for want, in := range map[bool]obj{true: {"peers_required": true, "peers": []any{"x:1"}}, false: {"peers": []any{"x:1"}}} {
+		f, err := object(in).facts()
+		if err != nil || f.PeersRequired != want || !slices.Equal(f.Peers, []string{"x:1"}) || f.clone().PeersRequired != want {
+			t.Errorf("%v: %+v, %v", in, f, err)
+		}
+	}
+	if f, err := object(obj{"peers_required": false}).facts(); err != nil || f.PeersRequired {
+		t.Errorf("%+v, %v", f, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/trust"
 )
 
@@ -81,6 +82,8 @@ func FuzzVerifyResult(f *testing.F) {
 	l := fixedLab(f)
 	r := l.machine(f, 1)
 	r.Components = append(r.Components, Component{Label: "odd", Reasons: []Reason{{Code: ReasonTimeout}}})
+	r.Interconnects = []Interconnect{{Tier: TierWarning, Configuration: ClaimUnsafe, Devices: []evidence.Path{"gpu/0"}, Switches: []evidence.Path{"cpu"}, Unattested: []string{"x:1"},
+		Reasons: []Reason{{Code: ReasonInterconnect, Detail: "d"}}}}
 	r.Outcome = Combine(r.Components, r.Caps)
 	good := l.sign(f, r)
 	f.Add(good)

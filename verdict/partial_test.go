@@ -72,9 +72,10 @@ func testAppraisal() Appraisal {
 		Vector:    Vector{InstanceIdentity: 2, Executables: 2, Hardware: 2},
 		Freshness: FreshnessFresh, NonceSeen: testNonce,
 		Claims: map[string]any{"driver": "550.90", "list": []any{int64(1), 2.5, true, nil}, "deep": map[string]any{"big": uint64(1) << 63}},
-		Facts: Facts{Device: []string{"nvidia-ueid:4781"}, SignerSPKI: "aa", ReportData: "bb", Registers: map[string]string{"mrtd": "cc"}, Peers: []string{"x:1"}, Environments: []string{"oA"},
+		Facts: Facts{Device: []string{"nvidia-ueid:4781"}, SignerSPKI: "aa", ReportData: "bb", Registers: map[string]string{"mrtd": "cc"}, Peers: []string{"x:1"}, PeersRequired: true, Environments: []string{"oA"},
 			Keys:     []CommittedKey{{SPKI: strings.Repeat("0a", 32), Via: "runtime-data", Origin: OriginMeasured}},
-			Measured: []MeasuredEvent{{Register: "rtmr3", Digest: strings.Repeat("0b", 48), Content: strings.Repeat("0c", 32), Type: 6}, {Register: "pcr1", Digest: strings.Repeat("0d", 32), Type: 1<<32 - 1}}},
+			Measured: []MeasuredEvent{{Register: "rtmr3", Digest: strings.Repeat("0b", 48), Content: strings.Repeat("0c", 32), Type: 6}, {Register: "pcr1", Digest: strings.Repeat("0d", 32), Type: 1<<32 - 1}},
+			Objects:  describedFacts().Objects, Commitments: describedFacts().Commitments, RelayRequired: true},
 		PolicyID: "policy:example",
 	}
 }

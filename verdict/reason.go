@@ -89,6 +89,11 @@ const (
 	ReasonDependsOnWarning  = "depends-on-warning"
 	ReasonDependsOnNone     = "depends-on-none"
 	ReasonDependsOnBad      = "depends-on-contraindicated"
+	ReasonInterconnect      = "interconnect-incomplete"
+
+	// ReasonReportUnauthenticated: claims rest on bytes beside the signature of the
+	// component, for which the CPU's evidence does not vouch (decision D-80).
+	ReasonReportUnauthenticated = "report-unauthenticated"
 )
 
 // ReasonCeiling is the best tier that a component can have when the lead

@@ -66,6 +66,9 @@ type Result struct {
 	Components []Component
 	Caps       []Cap
 	Bindings   []Binding
+	// Interconnects are the sets of devices that work with one another over links
+	// in clear; nil where no component says so.
+	Interconnects []Interconnect
 	// KID and Token are set by SignResult and VerifyResult.
 	KID   string
 	Token []byte
@@ -92,6 +95,7 @@ type Document struct {
 	Verifier         *Signatory                   `json:"verifier,omitempty"`
 	Components       map[string]ComponentDocument `json:"components"`
 	Bindings         []Binding                    `json:"bindings"`
+	Interconnects    []Interconnect               `json:"interconnects,omitempty"`
 }
 
 // Statement is a tier and why.
@@ -147,7 +151,7 @@ func (r *Result) Document() Document {
 		Topology:         r.Topology, Session: r.Session,
 		Nonce: encodeNonce(r.Nonce), Composite: hexDigest(r.Composite), Node: r.Node, References: r.References,
 		Components: make(map[string]ComponentDocument, len(r.Components)),
-		Bindings:   append([]Binding{}, r.Bindings...),
+		Bindings:   append([]Binding{}, r.Bindings...), Interconnects: r.Interconnects,
 	}
 	if r.Verifier != (Identity{}) {
 		d.Verifier = &Signatory{Developer: r.Verifier.Developer, Build: r.Verifier.Build, KID: r.KID}
@@ -169,7 +173,7 @@ func (c Component) document() ComponentDocument {
 		a := c.Partial.Appraisal()
 		who := c.Partial.signatory()
 		d.Verifier = &who
-		d.TrustVector = a.Vector.members(false)
+		d.TrustVector = c.vectorOf(a.Vector).members(false)
 		d.Freshness = a.Freshness
 		d.References = c.Partial.ReferenceRevision()
 		d.AppraisalPolicy = a.PolicyID

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/assize/assize/binding"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
@@ -131,18 +132,64 @@ func Verdict(w io.Writer, r *verdict.Result) {
 	}
 	for i, c := range r.Components {
 		mark, indent := "├─ ", "│  "
-		if i == len(r.Components)-1 && len(r.Bindings) == 0 {
+		if i == len(r.Components)-1 && len(r.Bindings)+len(r.Interconnects) == 0 {
 			mark, indent = "└─ ", "   "
 		}
 		component(w, c, mark, indent)
 	}
-	for i, b := range r.Bindings {
+	edges := slices.DeleteFunc(slices.Clone(r.Bindings), func(b verdict.Binding) bool { return withinInterconnect(r, b) })
+	for n, i := range r.Interconnects {
+		mark, indent := "├─ ", "│  "
+		if n == len(r.Interconnects)-1 && len(edges) == 0 {
+			mark, indent = "└─ ", "   "
+		}
+		interconnect(w, r, i, mark, indent)
+	}
+	for i, b := range edges {
 		mark := "├─ "
-		if i == len(r.Bindings)-1 {
+		if i == len(edges)-1 {
 			mark = "└─ "
 		}
 		fmt.Fprintf(w, "%sbinding %s → %s  %s, strength %s: %s\n", mark, clean(string(b.From)), clean(string(b.To)), b.Kind, b.Strength, b.Status)
 	}
+}
+
+// interconnect prints what is known about devices that work with one another in
+// clear. The edges that hold are counted and not printed one by one.
+func interconnect(w io.Writer, r *verdict.Result, i verdict.Interconnect, mark, indent string) {
+	bound := 0
+	for _, b := range r.Bindings {
+		if withinInterconnect(r, b) && slices.Contains(i.Members(), b.From) {
+			bound++
+		}
+	}
+	fmt.Fprintf(w, "%sinterconnect in clear  %s  configuration %d, %d devices and %d switches, %d pairs bound\n",
+		mark, i.Tier, i.Configuration, len(i.Devices), len(i.Switches), bound)
+	for _, side := range []struct {
+		name   string
+		labels []evidence.Path
+	}{{"devices", i.Devices}, {"switches", i.Switches}} {
+		var names []string
+		for _, label := range side.labels {
+			names = append(names, clean(string(label)))
+		}
+		if names != nil {
+			fmt.Fprintf(w, "%s   %s %s\n", indent, side.name, strings.Join(names, ", "))
+		}
+	}
+	if len(i.Unattested) > 0 {
+		fmt.Fprintf(w, "%s   not attested %s\n", indent, clean(strings.Join(i.Unattested, ", ")))
+	}
+	for _, reason := range i.Reasons {
+		fmt.Fprintf(w, "%s   %s\n", indent, reasonText(reason))
+	}
+}
+
+// withinInterconnect: the edge holds and joins two members of one interconnect.
+func withinInterconnect(r *verdict.Result, b verdict.Binding) bool {
+	return b.Kind == binding.KindInterconnect && b.Status == binding.StatusBound && slices.ContainsFunc(r.Interconnects, func(i verdict.Interconnect) bool {
+		return slices.Contains(i.Members(), b.From) && slices.Contains(i.Members(), b.To)
+	})
 }
 
 func component(w io.Writer, c verdict.Component, mark, indent string) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
 )
@@ -64,5 +65,44 @@ func TestQuorumIsShown(t *testing.T) {
 		if !strings.Contains(out.String(), want) || want == "" && strings.Contains(out.String(), "quorum") {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
+	}
+}
+
+// Of an interconnect the tree has the rules, the members and what is missing; edges
+// that hold are counted, the others stand for themselves.
+func TestInterconnectIsShown(t *testing.T) {
+	why := verdict.Reason{Code: verdict.ReasonInterconnect, Detail: "no component is x:\x1b[2J"}
+	edge := func(to, status string) verdict.Binding {
+		return verdict.Binding{From: "gpu/0", To: evidence.Path(to), Kind: "interconnect", Strength: "strong", Status: status}
+	}
+	r := &verdict.Result{
+		Components: []verdict.Component{{Label: "gpu/0"}, {Label: "switch/0"}, {Label: "switch/1"}, {Label: "nic"}},
+		Interconnects: []verdict.Interconnect{{
+			Tier: verdict.TierContraindicated, Configuration: verdict.ClaimContraindicate, Devices: []evidence.Path{"gpu/0"},
+			Switches: []evidence.Path{"switch/0", "switch/1"}, Unattested: []string{"x:\x1b[2J"}, Reasons: []verdict.Reason{why},
+		}},
+		Bindings: []verdict.Binding{edge("switch/0", "bound"), edge("switch/1", "broken"), edge("nic", "bound")},
+	}
+	show := func() string {
+		var out bytes.Buffer
+		Verdict(&out, r)
+		return out.String()
+	}
+	got := show()
+	for _, want := range []string{
+		"├─ interconnect in clear  contraindicated  configuration 96, 1 devices and 2 switches, 1 pairs bound\n",
+		"│     devices gpu/0\n│     switches switch/0, switch/1\n│     not attested x:\\x1b[2J\n│     interconnect-incomplete: no component is x:\\x1b[2J\n",
+		"├─ binding gpu/0 → switch/1  interconnect, strength strong: broken\n", "└─ binding gpu/0 → nic  interconnect, strength strong: bound\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "→ switch/0") || strings.Contains(got, "\x1b") {
+		t.Error(got)
+	}
+	r.Bindings = r.Bindings[:1]
+	if got := show(); !strings.Contains(got, "└─ interconnect in clear") || !strings.Contains(got, "├─ nic") {
+		t.Error(got)
 	}
 }

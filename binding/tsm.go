@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package binding
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
+)
+
+// KindTSM says that the signed evidence of the CPU TEE holds digests of a device
+// under TDISP: those that its security manager has, measured by the software that
+// took the device in (decision D-80).
+const KindTSM = "tsm-digest"
+
+// identifying are the objects that are one device's own: with one of them equal,
+// the others in the same commitment are about this device.
+var identifying = []string{verdict.ObjectCertificates, verdict.ObjectPublicKey, verdict.ObjectMeasurements}
+
+// unsigned are the objects under no signature of the device.
+var unsigned = []string{verdict.ObjectReport, verdict.ObjectTSM}
+
+// match is how the commitments of one result about the CPU relate to the objects
+// of one result about a device.
+type match struct {
+	// bound are the names of the objects that are equal, none where the commitments
+	// do not identify the device.
+	bound []string
+	// broken names the objects that differ.
+	broken []string
+	// origin is the least trustworthy of what is equal.
+	origin string
+}
+
+// tsmDigest joins devices to the CPU TEE that has their digests in its evidence.
+func tsmDigest(root *verdict.Component, parts []verdict.Component) ([]verdict.Binding, []verdict.Cap) {
+	if root == nil {
+		return nil, nil
+	}
+	var edges []verdict.Binding
+	var caps []verdict.Cap
+	for _, p := range parts {
+		if p.Label == root.Label || !slices.ContainsFunc(appraisals(p), hasObjects) {
+			continue
+		}
+		e, _, c := tsmEdge(root, p)
+		edges, caps = append(edges, e), append(caps, c...)
+	}
+	return edges, caps
+}
+
+func hasObjects(a verdict.Appraisal) bool { return len(a.Facts.Objects) > 0 }
+
+// tsmEdge is the edge of one device, with the objects that it binds.
+func tsmEdge(root *verdict.Component, p verdict.Component) (e verdict.Binding, objects []string, caps []verdict.Cap) {
+	e = verdict.Binding{From: p.Label, To: root.Label, Kind: KindTSM, Strength: StrengthNone, Status: StatusAbsent}
+	all := appraisals(*root)
+	m := matches(all, p)
+	switch {
+	case len(m.broken) > 0:
+		e.Status = StatusBroken
+		return e, nil, []verdict.Cap{contradiction(fmt.Sprintf(
+			"the evidence of %s holds digests of %s, and these are of something else: %s", root.Label, p.Label, strings.Join(m.broken, ", ")))}
+	case len(m.bound) == 0:
+		return e, nil, nil
+	}
+	e.Status, e.Strength, e.Origin = StatusBound, StrengthStrong, m.origin
+	switch {
+	case m.origin == OriginHardware:
+	case slices.ContainsFunc(all, unknownSoftware):
+		e.Strength = StrengthNonce
+		caps = append(caps, verdict.Cap{Tier: verdict.TierWarning, Reason: verdict.Reason{
+			Code:   verdict.ReasonBindingWeak,
+			Detail: fmt.Sprintf("the evidence of %s holds digests of %s, but the software that measured them is not known to be good", root.Label, p.Label),
+		}})
+	case m.origin == OriginApplication:
+		caps = append(caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
+			Code:   verdict.ReasonApplicationBound,
+			Detail: fmt.Sprintf("an application in %s wrote the digests of %s; the software there is known", root.Label, p.Label),
+		}})
+	}
+	return e, m.bound, caps
+}
+
+// matches puts together what all results about the CPU say of all results about
+// the device: one of them suffices against the edge, all are needed for it.
+func matches(cpu []verdict.Appraisal, p verdict.Component) (out match) {
+	first := true
+	for _, a := range cpu {
+		for _, d := range appraisals(p) {
+			m := matchOf(p.Label, a.Facts.Commitments, d.Facts.Objects)
+			out.broken = sorted(append(out.broken, m.broken...))
+			if first {
+				out.bound, out.origin = m.bound, m.origin
+			}
+			first = false
+			out.bound = slices.DeleteFunc(slices.Clone(out.bound), func(o string) bool { return !slices.Contains(m.bound, o) })
+			out.origin = lesser(out.origin, m.origin)
+		}
+	}
+	if !slices.ContainsFunc(identifying, out.same) {
+		out.bound = nil
+	}
+	return out
+}
+
+// lesser is the less trustworthy of two origins, "" where one is not known.
+func lesser(a, b string) string {
+	order := []string{"", OriginApplication, OriginMeasured, OriginHardware}
+	return order[min(max(slices.Index(order, a), 0), max(slices.Index(order, b), 0))]
+}
+
+// matchOf compares the commitments about one device with its objects. They are
+// about it if they name its label, and all of these have to fit; or if they name
+// its certificates, key or measurements: who measured it may not know what it is
+// called here. Of these, one has to fit: functions of one device have one chain.
+func matchOf(label evidence.Path, commitments []verdict.Commitment, objects []verdict.Object) match {
+	groups := map[string][]verdict.Commitment{}
+	for _, c := range commitments {
+		groups[c.Subject] = append(groups[c.Subject], c)
+	}
+	var fits, wrong match
+	for subject, list := range groups {
+		m := compare(list, objects)
+		switch {
+		case len(m.broken) > 0 && subject == string(label):
+			return match{broken: m.broken}
+		case len(m.broken) > 0:
+			if len(m.bound) > 0 {
+				wrong.broken = append(wrong.broken, m.broken...)
+			}
+		case len(m.bound) > 0:
+			if len(fits.bound) == 0 {
+				fits.origin = m.origin
+			}
+			fits.bound, fits.origin = sorted(append(fits.bound, m.bound...)), lesser(fits.origin, m.origin)
+		}
+	}
+	if len(fits.bound) > 0 {
+		return fits
+	}
+	return wrong
+}
+
+func (m match) same(object string) bool { return slices.Contains(m.bound, object) }
+
+// compare holds one device's commitments to objects, where both are digests by
+// one algorithm. What is equal counts only if something of it identifies a device.
+func compare(commitments []verdict.Commitment, objects []verdict.Object) (m match) {
+	m.origin = OriginHardware
+	for _, c := range commitments {
+		i := slices.IndexFunc(objects, func(o verdict.Object) bool { return o.Name == c.Object && o.Alg == c.Alg })
+		switch {
+		case i < 0:
+		case objects[i].Digest == c.Digest:
+			m.bound, m.origin = append(m.bound, c.Object), lesser(m.origin, c.Origin)
+		default:
+			m.broken = append(m.broken, c.Object)
+		}
+	}
+	if !slices.ContainsFunc(identifying, m.same) {
+		m.bound, m.origin = nil, ""
+	}
+	m.bound = slices.DeleteFunc(sorted(m.bound), func(o string) bool { return slices.Contains(m.broken, o) })
+	return m
+}
+
+// Unauthenticated are the components with claims that rest on bytes beside their
+// signature (Facts.RelayRequired), where nothing of the CPU TEE vouches for these
+// bytes: neither a strong commitment to the whole evidence of the component in
+// report data, made by known software that had it from the security manager, nor
+// strong digests of every such object. The reason says what is missing.
+func Unauthenticated(parts []verdict.Component) map[evidence.Path]verdict.Reason {
+	root := rootOf(parts)
+	relayed, _ := reportData(root, parts)
+	var out map[evidence.Path]verdict.Reason
+	for _, p := range parts {
+		if !slices.ContainsFunc(appraisals(p), func(a verdict.Appraisal) bool { return a.Facts.RelayRequired }) {
+			continue
+		}
+		why := "no single CPU TEE is there to vouch for what it says of the interface"
+		if root != nil {
+			why = unauthenticated(root, p, relayed)
+		}
+		if why == "" {
+			continue
+		}
+		if out == nil {
+			out = map[evidence.Path]verdict.Reason{}
+		}
+		out[p.Label] = verdict.Reason{Code: verdict.ReasonReportUnauthenticated, Detail: "interface report and TSM information are under no signature of the device, and " + why}
+	}
+	return out
+}
+
+// unauthenticated says why nothing of the CPU TEE vouches for a component, "" if
+// something does.
+func unauthenticated(root *verdict.Component, p verdict.Component, relayed []verdict.Binding) string {
+	if slices.ContainsFunc(relayed, func(e verdict.Binding) bool {
+		return e.From == p.Label && e.Status == StatusBound && e.Strength == StrengthStrong
+	}) {
+		return ""
+	}
+	e, objects, _ := tsmEdge(root, p)
+	if e.Status != StatusBound || e.Strength != StrengthStrong {
+		return fmt.Sprintf("%s commits to them neither in its report data nor by measured digests of known software", root.Label)
+	}
+	need := slices.DeleteFunc(slices.Clone(unsigned), func(name string) bool { return !hasObject(p, name) })
+	missing := slices.DeleteFunc(slices.Clone(need), func(name string) bool { return slices.Contains(objects, name) })
+	switch {
+	case len(need) == 0:
+		return fmt.Sprintf("the evidence of %s has digests of the device, but what else there is has none to compare with", root.Label)
+	case len(missing) > 0:
+		return fmt.Sprintf("the evidence of %s has digests of the device, but none of %s", root.Label, strings.Join(missing, ", "))
+	}
+	return ""
+}
+
+// hasObject reports whether any verifier of a component found an object of a name.
+func hasObject(p verdict.Component, name string) bool {
+	return slices.ContainsFunc(appraisals(p), func(a verdict.Appraisal) bool {
+		return slices.ContainsFunc(a.Facts.Objects, func(o verdict.Object) bool { return o.Name == name })
+	})
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+)
+
+// unrelayed: the lead found nothing that vouches for bytes on which claims of this
+// component rest (ReasonReportUnauthenticated).
+func (c Component) unrelayed() bool {
+	return slices.ContainsFunc(c.Reasons, func(r Reason) bool { return r.Code == ReasonReportUnauthenticated })
+}
+
+// withoutReport is what is left of a vector if nobody vouches for the interface
+// report: no good word about the two claims that rest on it. The configuration is
+// then out of sight (36), and nothing is said about isolation at run time.
+func (v Vector) withoutReport() Vector {
+	if v[Configuration].Tier() == TierAffirming {
+		v[Configuration] = ClaimNoVisibility
+	}
+	if v[RuntimeOpaque].Tier() == TierAffirming {
+		v[RuntimeOpaque] = ClaimNone
+	}
+	return v
+}
+
+// vectorOf is the vector of a partial result as its component stands in an
+// aggregate.
+func (c Component) vectorOf(v Vector) Vector {
+	if c.unrelayed() {
+		return v.withoutReport()
+	}
+	return v
+}
+
+// flatVector is the vector of a submod, a JSON value as the partial result has
+// it, as the component stands in an aggregate.
+func (c Component) flatVector(members any) any {
+	in, ok := members.(map[string]any)
+	if !ok || !c.unrelayed() {
+		return members
+	}
+	out := make(map[string]any, len(in))
+	for name, v := range in {
+		out[name] = v
+	}
+	lowered := c.Partial.appraisal.Vector.withoutReport()
+	for _, n := range []ClaimName{Configuration, RuntimeOpaque} {
+		if _, ok := in[n.String()]; ok {
+			out[n.String()] = json.Number(strconv.Itoa(int(lowered[n])))
+		}
+	}
+	return out
+}
