@@ -58,16 +58,18 @@ type Set struct {
 // GPUs are NVIDIA GPUs.
 type GPUs struct {
 	Count int `yaml:"count"`
-	// Kind is "hopper" (default) or "blackwell".
+	// Kind is "hopper" (default), "h200", which is a Hopper too, "blackwell" whose GSP
+	// answers, or "blackwell-fsp" whose FSP does.
 	Kind string `yaml:"kind"`
 }
 
 // Devices are PCIe devices that answer SPDM.
 type Devices struct {
 	Count int `yaml:"count"`
-	// SPDM is the version: "1.2" (default), "1.1" or "1.3".
+	// SPDM is the version: "1.2" (default), "1.1", "1.3" or "1.4".
 	SPDM string `yaml:"spdm"`
-	// Suite is "p384" (default) or "p256".
+	// Suite is "p384" (default), "p256", "p521", "rsassa3072", "rsapss3072" or, from
+	// version 1.2 on, "ed25519". SEV-TIO knows p384, p256 and rsassa3072.
 	Suite string `yaml:"suite"`
 	// TDISP assigns them to the VM: interface report and TSM digests.
 	TDISP bool `yaml:"tdisp"`
@@ -78,6 +80,17 @@ type VTPM struct {
 	// Key is the attestation key: "" (no vTPM), "p256" or "rsa2048".
 	Key string `yaml:"key"`
 }
+
+// Kinds of GPUs.
+const (
+	gpuHopper    = "hopper"
+	gpuH200      = "h200"
+	gpuBlackwell = "blackwell"
+	gpuFSP       = "blackwell-fsp"
+)
+
+// hopper tells whether the GPUs are of that architecture.
+func (d Description) hopper() bool { return d.GPUs.Kind == gpuHopper || d.GPUs.Kind == gpuH200 }
 
 // Values of Description.
 const (
@@ -201,9 +214,9 @@ func (d Description) filled() (Description, error) {
 		choice("cpu.product", &d.CPU.Product, kind.products...),
 		choice("cpu.key", &d.CPU.Key, kind.keys...),
 		choice("cpu.form", &d.CPU.Form, kind.forms...),
-		choice("gpus.kind", &d.GPUs.Kind, "hopper", "blackwell"),
-		choice("devices.spdm", &d.Devices.SPDM, "1.2", "1.1", "1.3"),
-		choice("devices.suite", &d.Devices.Suite, "p384", "p256"),
+		choice("gpus.kind", &d.GPUs.Kind, gpuHopper, gpuBlackwell, gpuH200, gpuFSP),
+		choice("devices.spdm", &d.Devices.SPDM, "1.2", "1.1", "1.3", "1.4"),
+		choice("devices.suite", &d.Devices.Suite, "p384", "p256", "p521", "rsassa3072", "rsapss3072", "ed25519"),
 		choice("binding", &d.Binding, BindCommitment, BindNonce, BindAK),
 		choice("layout", &d.Layout, Flat, Nested),
 		between("gpus.count", d.GPUs.Count, maxGPUs),
@@ -225,12 +238,16 @@ func (d Description) sensible() error {
 	switch {
 	case len(d.Name) > 64:
 		return fmt.Errorf("attester: name of %d bytes, at most 64", len(d.Name))
-	case d.Switches.Count > 0 && d.GPUs.Kind == "blackwell":
+	case d.Switches.Count > 0 && !d.hopper():
 		return errors.New("attester: NVSwitches are simulated for Hopper boards only")
 	case d.Binding == BindAK && (d.VTPM.Key == "" || d.CPU.Kind != string(KindTDX) || d.CPU.Form != "json"):
 		return errors.New("attester: binding ak wants a vTPM, and TDX in the form json, which carries the runtime data")
-	case d.Devices.TDISP && !slices.Contains([]Kind{KindTDX, KindSNP, kindNone}, Kind(d.CPU.Kind)):
-		return fmt.Errorf("attester: TDISP devices are simulated beside %s and %s, not %s", KindTDX, KindSNP, d.CPU.Kind)
+	case d.Devices.TDISP && !slices.Contains([]Kind{KindTDX, KindSNP, KindCCA, kindNone}, Kind(d.CPU.Kind)):
+		return fmt.Errorf("attester: TDISP devices are simulated beside %s, %s and %s, not %s", KindTDX, KindSNP, KindCCA, d.CPU.Kind)
+	case d.Devices.Suite == "ed25519" && d.Devices.SPDM == "1.1":
+		return errors.New("attester: Ed25519 is in SPDM from 1.2 on")
+	case d.Devices.TDISP && d.CPU.Kind == string(KindSNP) && !slices.Contains([]string{"p384", "p256", "rsassa3072"}, d.Devices.Suite):
+		return fmt.Errorf("attester: SEV-TIO has no number for the suite %s", d.Devices.Suite)
 	case d.CPU.Kind == string(kindNone) && d.GPUs.Count+d.Switches.Count+d.Devices.Count+d.PSA.Count == 0 && d.VTPM.Key == "":
 		return errors.New("attester: a machine of nothing")
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/assize/assize/attester/nvidia"
+	"github.com/assize/assize/attester/spdm"
 	"github.com/assize/assize/evidence"
 )
 
@@ -55,14 +57,49 @@ const (
 	Oversized FaultKind = "oversized"
 	// Slow: the part takes SlowDelay to answer.
 	Slow FaultKind = "slow"
+	// Held: the certificate that names the part is revoked for the time being.
+	Held FaultKind = "held"
+	// StatusStale: the answer about that certificate ended an hour ago.
+	StatusStale FaultKind = "status-stale"
+	// StatusUnknown: its service does not know that certificate.
+	StatusUnknown FaultKind = "status-unknown"
+	// StatusMissing: there is no answer about that certificate.
+	StatusMissing FaultKind = "status-missing"
+	// RIMMissing: there is no manifest of the firmware of the part.
+	RIMMissing FaultKind = "rim-missing"
+	// RIMWrongSigner: a key signed that manifest that no certificate names.
+	RIMWrongSigner FaultKind = "rim-wrong-signer"
+	// RIMAltered: that manifest was changed behind its signature.
+	RIMAltered FaultKind = "rim-altered"
+	// RIMExpired: the certificate of its signer ended a day ago.
+	RIMExpired FaultKind = "rim-expired"
+	// RIMRevoked: the certificate of its signer is revoked.
+	RIMRevoked FaultKind = "rim-revoked"
+	// RIMOtherVersion: it is the genuine manifest of an older firmware.
+	RIMOtherVersion FaultKind = "rim-other-version"
+	// RIMVintage: it is another issue, with another value at index 9.
+	RIMVintage FaultKind = "rim-vintage"
+	// RIMConflict: it speaks of an index of the driver's manifest.
+	RIMConflict FaultKind = "rim-conflict"
+	// OtherMode: a GPU beside switches does without them, or the other way round.
+	OtherMode FaultKind = "other-mode"
+	// OneSidedLink: the part leaves one out of the devices that are linked to it.
+	OneSidedLink FaultKind = "one-sided-link"
+	// RepeatedLink: the part has one device twice and leaves another one out.
+	RepeatedLink FaultKind = "repeated-link"
+	// ForeignLinks: the part says that it is linked to the devices of another board.
+	ForeignLinks FaultKind = "foreign-links"
 )
 
 // FaultKinds is the whole list, in the order of its documentation.
 func FaultKinds() []FaultKind {
-	return []FaultKind{
+	return append([]FaultKind{
 		StaleNonce, ForeignNonce, Debug, OutdatedTCB, Revoked, Expired, WrongSigner, MeasurementFault, Missing,
 		Extra, Duplicate, ForeignMachine, Relayed, Unbound, ReportSwapped, Truncated, Oversized, Slow,
-	}
+		Held, StatusStale, StatusUnknown, StatusMissing,
+		RIMMissing, RIMWrongSigner, RIMAltered, RIMExpired, RIMRevoked, RIMOtherVersion, RIMVintage, RIMConflict,
+		OtherMode, OneSidedLink, RepeatedLink, ForeignLinks, Unlocked,
+	}, spdmFaults()...)
 }
 
 // Fault is one fault of one part, which is named by its label.
@@ -100,7 +137,15 @@ func Applies(f FaultKind, k Kind) bool {
 		return k == KindGPU || k == KindSwitch || k == KindSPDM || k == KindPSA
 	case Unbound:
 		return k.cpu()
-	case ReportSwapped:
+	case ReportSwapped, Unlocked:
+		return k == KindSPDM
+	case Held, StatusStale, StatusUnknown, StatusMissing, RIMMissing, RIMWrongSigner, RIMAltered, RIMExpired, RIMRevoked, RIMOtherVersion,
+		OneSidedLink, RepeatedLink, ForeignLinks:
+		return k == KindGPU || k == KindSwitch
+	case RIMVintage, RIMConflict, OtherMode:
+		return k == KindGPU
+	}
+	if _, ok := spdmFault(f); ok {
 		return k == KindSPDM
 	}
 	return slices.Contains(FaultKinds(), f)
@@ -108,7 +153,32 @@ func Applies(f FaultKind, k Kind) bool {
 
 // knobs are the faults that a device makes itself.
 type knobs struct {
-	debug, outdated, revoked, expired, wrongSigner, measurement, reportSwapped bool
+	debug, outdated, revoked, expired, wrongSigner, measurement, reportSwapped, unlocked, otherMode bool
+
+	status nvidia.OCSPFault
+	rim    nvidia.RIMFault
+	links  nvidia.LinkFault
+	spdm   []spdm.Fault
+}
+
+// nvidiaFaults are those that only NVIDIA's devices have.
+var nvidiaFaults = map[FaultKind]knobs{
+	Held:            {status: nvidia.OCSPHold},
+	StatusStale:     {status: nvidia.OCSPStale},
+	StatusUnknown:   {status: nvidia.OCSPUnknown},
+	StatusMissing:   {status: nvidia.OCSPRefused},
+	RIMMissing:      {rim: nvidia.RIMMissing},
+	RIMWrongSigner:  {rim: nvidia.RIMWrongSigner},
+	RIMAltered:      {rim: nvidia.RIMAltered},
+	RIMExpired:      {rim: nvidia.RIMExpired},
+	RIMRevoked:      {rim: nvidia.RIMRevoked},
+	RIMOtherVersion: {rim: nvidia.RIMOtherVersion},
+	RIMVintage:      {rim: nvidia.RIMVintage},
+	RIMConflict:     {rim: nvidia.RIMConflict},
+	OtherMode:       {otherMode: true},
+	OneSidedLink:    {links: nvidia.LinkMissing},
+	RepeatedLink:    {links: nvidia.LinkRepeated},
+	ForeignLinks:    {links: nvidia.LinksForeign},
 }
 
 // set turns a fault on and reports whether a device makes it itself.
@@ -128,8 +198,19 @@ func (k *knobs) set(f FaultKind) bool {
 		k.measurement = true
 	case ReportSwapped:
 		k.reportSwapped = true
+	case Unlocked:
+		k.unlocked = true
 	default:
-		return false
+		if own, ok := spdmFault(f); ok {
+			k.spdm = append(k.spdm, own)
+			return true
+		}
+		own, ok := nvidiaFaults[f]
+		if !ok {
+			return false
+		}
+		k.status, k.rim, k.links = max(k.status, own.status), max(k.rim, own.rim), max(k.links, own.links)
+		k.otherMode = k.otherMode || own.otherMode
 	}
 	return true
 }

@@ -181,7 +181,7 @@ func (m *Machine) place(faults []Fault) error {
 			return fmt.Errorf("attester: fault %s: the machine has no part with this label", f)
 		}
 		s := slots[i]
-		if !Applies(f.Kind, s.kind) || f.Kind == Unbound && m.d.Binding != BindCommitment || f.Kind == ReportSwapped && !m.d.Devices.TDISP {
+		if !Applies(f.Kind, s.kind) || !m.d.has(f.Kind) {
 			return fmt.Errorf("attester: fault %s: it does not apply to this part of this machine", f)
 		}
 		if s.faults[f.Kind] {
@@ -193,6 +193,26 @@ func (m *Machine) place(faults []Fault) error {
 		s.faults[f.Kind] = true
 	}
 	return nil
+}
+
+// has tells whether there is what the fault is about.
+func (d Description) has(f FaultKind) bool {
+	switch f {
+	case Unbound:
+		return d.Binding == BindCommitment
+	case ReportSwapped, Unlocked:
+		return d.Devices.TDISP
+	case OneSidedLink, RepeatedLink, ForeignLinks:
+		return d.GPUs.Count > 0 && d.Switches.Count > 0
+	case OtherMode:
+		return d.hopper()
+	case RIMVintage, RIMConflict:
+		return d.GPUs.Kind != gpuFSP
+	}
+	if own, ok := spdmFault(f); ok {
+		return own.Applies(d.Devices.options(Kind(d.CPU.Kind)))
+	}
+	return true
 }
 
 func (s *slot) knobs() (k knobs) {
@@ -291,7 +311,7 @@ func (m *Machine) accept(events []inteltdx.Event, s *slot) ([]inteltdx.Event, er
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(`{"assize.tdisp":%q,"certificates":%q,"measurements":%q,"report":%q}`, string(s.label),
-		hex.EncodeToString(d.Certificates), hex.EncodeToString(d.Measurements), hex.EncodeToString(d.Report))
+	text := fmt.Sprintf(`{"assize.tdisp":%q,"certificates":%q,"measurements":%q,"report":%q,"tsm":%q}`, string(s.label),
+		hex.EncodeToString(d.Certificates), hex.EncodeToString(d.Measurements), hex.EncodeToString(d.Report), hex.EncodeToString(d.TSMInfo))
 	return append(events, inteltdx.Event{RTMR: 3, Type: eventTag, Data: []byte(text)}), nil
 }

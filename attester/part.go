@@ -27,7 +27,7 @@ const (
 	KindNitro  Kind = "aws-nitro"
 	KindGPU    Kind = "nvidia-gpu"
 	KindSwitch Kind = "nvidia-nvswitch"
-	KindSPDM   Kind = "dmtf-spdm"
+	KindSPDM   Kind = "spdm"
 	KindTPM    Kind = "tcg-tpm"
 	KindPSA    Kind = "psa"
 )
@@ -100,6 +100,9 @@ type Vendors struct {
 	seed pki.Seed
 	now  time.Time
 	amd  *amdsnp.Vendor
+	// nvidia is what all its devices have in common.
+	nvidia nvidia.Shared
+	spdm   spdm.Shared
 }
 
 // NewVendors names the authorities that follow from a text; "" is a text too.
@@ -121,7 +124,12 @@ func (w *workshop) pdis(kind Kind, n int) []nvidia.PDI {
 }
 
 func (w *workshop) gpu(i int, k knobs) (device, error) {
-	return nvidia.NewGPU(w.nvidia(KindGPU, i, map[string]string{"blackwell": "BLACKWELL"}[w.d.GPUs.Kind], w.pdis(KindSwitch, w.d.Switches.Count), maxGPUs, k))
+	o := w.nvidia(KindGPU, i, nvidia.Blackwell, w.pdis(KindSwitch, w.d.Switches.Count), maxGPUs, k)
+	if w.d.hopper() {
+		o.Arch = nvidia.Hopper
+	}
+	o.H200, o.FSP = w.d.GPUs.Kind == gpuH200, w.d.GPUs.Kind == gpuFSP
+	return nvidia.NewGPU(o)
 }
 
 func (w *workshop) nvswitch(i int, k knobs) (device, error) {
@@ -132,26 +140,37 @@ func (w *workshop) nvidia(kind Kind, i int, arch string, peers []nvidia.PDI, pla
 	return nvidia.Options{
 		Vendor: w.vendors.seed.Sub(string(KindGPU)), Device: w.seedOf(kind, i), Now: w.now, Arch: arch, Position: i % places, Peers: peers,
 		Debug: k.debug, OutdatedTCB: k.outdated, Revoked: k.revoked, Expired: k.expired, WrongSigner: k.wrongSigner, Measurement: k.measurement,
+		OtherMode: k.otherMode, Status: k.status, RIM: k.rim, Links: k.links, Shared: &w.vendors.nvidia,
 	}
 }
 
 func (w *workshop) spdm(i int, k knobs) (device, error) {
-	versions := map[string]spdm.Version{"1.1": spdm.Version11, "1.2": spdm.Version12, "1.3": spdm.Version13}
-	o := spdm.Options{
-		Vendor: w.vendors.seed.Sub(string(KindSPDM)), Device: w.seedOf(KindSPDM, i), Now: w.now, Version: versions[w.d.Devices.SPDM],
-		Function: uint16(0x0100 + 8*i),
-		Debug:    k.debug, OutdatedTCB: k.outdated, Revoked: k.revoked, Expired: k.expired, WrongSigner: k.wrongSigner, Measurement: k.measurement,
-	}
-	if w.d.Devices.Suite == "p256" {
-		o.Suite = spdm.SuiteP256
-	}
-	if w.d.Devices.TDISP {
-		o.TSM, o.ReportSwapped = spdm.TSMTDX, k.reportSwapped
-		if Kind(w.d.CPU.Kind) == KindSNP {
-			o.TSM = spdm.TSMSEVTIO
-		}
-	}
+	o := w.d.Devices.options(Kind(w.d.CPU.Kind))
+	o.Vendor, o.Device, o.Now, o.Shared = w.vendors.seed.Sub(string(KindSPDM)), w.seedOf(KindSPDM, i), w.now, &w.vendors.spdm
+	o.Function, o.Faults = uint16(0x0100+8*i), k.spdm
+	o.Debug, o.OutdatedTCB, o.Revoked, o.Expired, o.WrongSigner, o.Measurement = k.debug, k.outdated, k.revoked, k.expired, k.wrongSigner, k.measurement
+	o.ReportSwapped, o.Unlocked = k.reportSwapped, k.unlocked // of TDISP devices only, see Description.has
 	return spdm.New(o)
+}
+
+// options are what a description says of its devices.
+func (d Devices) options(cpu Kind) spdm.Options {
+	versions := map[string]spdm.Version{"1.1": spdm.Version11, "1.2": spdm.Version12, "1.3": spdm.Version13, "1.4": spdm.Version14}
+	suites := map[string]spdm.Suite{
+		"p384": spdm.SuiteP384, "p256": spdm.SuiteP256, "p521": spdm.SuiteP521, "ed25519": spdm.SuiteEd25519,
+		"rsassa3072": spdm.SuiteRSASSA3072, "rsapss3072": spdm.SuiteRSAPSS3072,
+	}
+	o := spdm.Options{Version: versions[d.SPDM], Suite: suites[d.Suite]}
+	switch {
+	case !d.TDISP:
+	case cpu == KindSNP:
+		o.TSM = spdm.TSMSEVTIO
+	case cpu == KindCCA:
+		o.TSM = spdm.TSMCCA
+	default:
+		o.TSM = spdm.TSMTDX
+	}
+	return o
 }
 
 func (w *workshop) tpm(k knobs) (*tcgtpm.Device, error) {

@@ -40,7 +40,7 @@ type stated struct {
 	keys  []refvalues.KeyEntry
 }
 
-// stated are the values of an honest part of this kind.
+// stated are the values of an honest part of this kind, none if there are others.
 func (m *Machine) stated(s *slot) ([]stated, error) {
 	if d, ok := simulator(s.device).(*armcca.Device); ok {
 		return statedCCA(d)
@@ -65,9 +65,16 @@ func (m *Machine) stated(s *slot) ([]stated, error) {
 			one.entry, err = refvalues.NVSwitch(d.Measurements())
 			break
 		}
-		one.entry, err = refvalues.NVIDIAGPU(d.Measurements(), map[string]string{"hopper": "HOPPER", "blackwell": "BLACKWELL"}[m.d.GPUs.Kind])
+		switch {
+		case m.d.GPUs.Kind == gpuFSP: // its vendor's CoRIM is in the endorsements
+			return nil, nil
+		case m.d.hopper():
+			one.entry, err = refvalues.NVIDIAGPU(d.Measurements(), nvidia.Hopper)
+		default:
+			one.entry, err = refvalues.NVIDIAGPU(d.Measurements(), nvidia.Blackwell)
+		}
 	case *spdm.Device:
-		one.entry, err = refvalues.SPDM(d.Identity(), d.Measurements(), d.InterfaceReferences())
+		one.entry, err = refvalues.SPDM(d.Identity(), d.Measurements(), slices.Concat(d.ConnectionReferences(), d.InterfaceReferences()))
 	case *tcgtpm.Device:
 		one.entry, err = refvalues.TPM(d.Measurements())
 	case *psa.Device:

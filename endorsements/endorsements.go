@@ -11,14 +11,16 @@
 //
 // What is known, with its validity, is listed by Bundle.Statements. What is
 // missing is said by schemes as a Need, which is one or several Items, each one
-// document that a vendor publishes. The packages below fetch: pcs and kds know
-// the services of Intel and AMD, source decides what is fetched when and keeps
-// it. Schemes never do: they get a Bundle.
+// document that a vendor publishes. The packages below fetch: pcs, kds and nvidia
+// know the services of Intel, AMD and NVIDIA, source decides what is fetched when
+// and keeps it. Schemes never do: they get a Bundle.
 //
 // Forms of files: a set of Intel collateral as one JSON object, or one part of
 // it; responses of Intel's service to a request for TCB info or a QE identity,
 // whose signers are found among the certificates of the folder; certificates
-// and revocation lists in PEM or DER.
+// and revocation lists in PEM or DER; OCSP responses in DER; NVIDIA's reference
+// integrity manifests as SWID tags, as signed CoRIMs or as replies of its RIM
+// service.
 package endorsements
 
 import (
@@ -35,6 +37,8 @@ type Bundle struct {
 	intel      []IntelCollateral
 	certs      []Certificate
 	crls       []RevocationList
+	ocsp       []Document
+	manifests  []Manifest
 	statements []Statement
 	// seen are the digests of all of them, only while a bundle is being made.
 	seen map[[32]byte]bool
@@ -98,13 +102,13 @@ func (b *Bundle) AllIntelTDX() iter.Seq[IntelCollateral] {
 	}
 }
 
-// Len is the number of collateral sets, certificates and revocation lists of all
-// vendors.
+// Len is the number of collateral sets, certificates, revocation lists, OCSP
+// responses and manifests of all vendors.
 func (b *Bundle) Len() int {
 	if b == nil {
 		return 0
 	}
-	return len(b.intel) + len(b.certs) + len(b.crls)
+	return len(b.intel) + len(b.certs) + len(b.crls) + len(b.ocsp) + len(b.manifests)
 }
 
 // Certificate is one certificate that lay in a bundle. It proves nothing by
@@ -175,7 +179,18 @@ func Merge(bundles ...*Bundle) *Bundle {
 				out.crls = append(out.crls, l)
 			}
 		}
+		for _, d := range b.ocsp {
+			if out.isNew(d.Digest) {
+				out.ocsp = append(out.ocsp, d)
+			}
+		}
+		for _, m := range b.manifests {
+			out.addManifest(m) // with its statement
+		}
 		for _, st := range b.statements {
+			if st.Item.Kind == ItemNVRIM {
+				continue
+			}
 			if k := (key{st.Item, st.Digest}); !said[k] {
 				said[k] = true
 				out.statements = append(out.statements, st)

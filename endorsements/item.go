@@ -3,6 +3,7 @@
 package endorsements
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,15 +17,17 @@ type Vendor string
 
 // Vendors.
 const (
-	VendorIntel Vendor = "intel"
-	VendorAMD   Vendor = "amd"
+	VendorIntel  Vendor = "intel"
+	VendorAMD    Vendor = "amd"
+	VendorNVIDIA Vendor = "nvidia"
 )
 
 // ItemKind says what sort of document an item is.
 type ItemKind string
 
 // Kinds of documents. Intel's are those of the Provisioning Certification
-// Service, version 4; AMD's those of the Key Distribution Service (AMD 57230).
+// Service, version 4; AMD's those of the Key Distribution Service (AMD 57230);
+// NVIDIA's those of its RIM and OCSP services.
 const (
 	// ItemTDXTCB and ItemSGXTCB: TCB info of one FMSPC.
 	ItemTDXTCB ItemKind = "intel-tdx-tcb"
@@ -42,6 +45,10 @@ const (
 	ItemVCEK ItemKind = "amd-vcek"
 	// ItemAMDCRL: revocation list of one product line.
 	ItemAMDCRL ItemKind = "amd-crl"
+	// ItemNVRIM: reference integrity manifest, by its identifier.
+	ItemNVRIM ItemKind = "nvidia-rim"
+	// ItemNVOCSP: OCSP response about one certificate.
+	ItemNVOCSP ItemKind = "nvidia-ocsp"
 )
 
 // Item names one document that a vendor publishes. Of the fields only those of
@@ -59,6 +66,12 @@ type Item struct {
 	// TCB is the TCB_VERSION of a report as a little-endian number, whose reserved
 	// bytes are zero (VCEK).
 	TCB uint64
+	// RIM is the identifier (manifest). In a Statement it is empty where nobody says
+	// it; such a manifest answers no need.
+	RIM string
+	// IssuerName, IssuerKey and Serial are as in Need (OCSP response). In a
+	// Statement the digests may be SHA-1 or SHA-256; such a response answers no need.
+	IssuerName, IssuerKey, Serial string
 }
 
 // Check says whether the item has the form of its kind: only then may its fields
@@ -79,14 +92,21 @@ func (i Item) Check() error {
 		n = Need{Kind: NeedAMDVCEK, Product: i.Product, ChipID: i.ChipID, TCB: i.TCB}
 	case ItemAMDCRL:
 		n = Need{Kind: NeedAMDCRL, Product: i.Product}
+	case ItemNVRIM:
+		n = Need{Kind: NeedNVIDIARIM, RIM: i.RIM}
+	case ItemNVOCSP:
+		n = Need{Kind: NeedNVIDIAOCSP, IssuerName: i.IssuerName, IssuerKey: i.IssuerKey, Serial: i.Serial}
 	}
 	return n.check()
 }
 
 // Vendor is who publishes the document.
 func (i Item) Vendor() Vendor {
-	if i.Kind == ItemVCEK || i.Kind == ItemAMDCRL {
+	switch i.Kind {
+	case ItemVCEK, ItemAMDCRL:
 		return VendorAMD
+	case ItemNVRIM, ItemNVOCSP:
+		return VendorNVIDIA
 	}
 	return VendorIntel
 }
@@ -95,7 +115,12 @@ func (i Item) Vendor() Vendor {
 // equal items.
 func (i Item) String() string {
 	parts := []string{string(i.Kind)}
-	for _, s := range []string{i.FMSPC, i.CA, strings.ToLower(i.Product), i.ChipID} {
+	issuer := ""
+	if i.Kind == ItemNVOCSP { // the two digests would be too long for a name
+		sum := sha256.Sum256([]byte(i.IssuerName + "." + i.IssuerKey))
+		issuer = hex.EncodeToString(sum[:])
+	}
+	for _, s := range []string{i.FMSPC, i.CA, strings.ToLower(i.Product), i.ChipID, i.RIM, issuer, i.Serial} {
 		if s != "" {
 			parts = append(parts, s)
 		}
@@ -125,6 +150,10 @@ func (n Need) Items() ([]Item, error) {
 		return out, nil
 	case NeedAMDCRL:
 		return []Item{{Kind: ItemAMDCRL, Product: n.Product}}, nil
+	case NeedNVIDIARIM:
+		return []Item{{Kind: ItemNVRIM, RIM: n.RIM}}, nil
+	case NeedNVIDIAOCSP:
+		return []Item{n.ocspItem()}, nil
 	case NeedIntelSGX:
 		tcb, qe = ItemSGXTCB, ItemSGXQE
 	}
@@ -148,6 +177,10 @@ func (n Need) check() error {
 		if _, ok := tcbLayouts[n.Product]; !ok {
 			return fmt.Errorf("%w: product %.32q, expected Milan, Genoa or Turin", ErrNeed, n.Product)
 		}
+	case NeedNVIDIARIM:
+		return checkRIM(n.RIM)
+	case NeedNVIDIAOCSP:
+		return n.checkOCSP()
 	default:
 		return fmt.Errorf("%w: kind %.32q", ErrNeed, n.Kind)
 	}

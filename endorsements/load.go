@@ -183,6 +183,12 @@ func (l *loader) recognise(name string, raw []byte) {
 		}
 		return
 	}
+	if looksLikeOCSP(raw) || looksLikeSWID(raw) || looksLikeCoRIM(raw) || looksLikeReply(raw) {
+		if err := l.bundle.parseNVIDIA(name, raw); err != nil {
+			l.warn(name, WarnMalformed, err.Error())
+		}
+		return
+	}
 	if looksLikeResponse(raw) {
 		c, err := ParseResponse(name, raw)
 		if err != nil {

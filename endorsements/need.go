@@ -15,6 +15,10 @@ const (
 	NeedAMDVCEK NeedKind = "amd-vcek"
 	// NeedAMDCRL: the revocation list of one product.
 	NeedAMDCRL NeedKind = "amd-crl"
+	// NeedNVIDIARIM: the manifest of one driver, VBIOS or BIOS.
+	NeedNVIDIARIM NeedKind = "nvidia-rim"
+	// NeedNVIDIAOCSP: the status of one certificate, see OCSPNeed.
+	NeedNVIDIAOCSP NeedKind = "nvidia-ocsp"
 )
 
 // Need is collateral that the appraisal of one component can use. It is read from
@@ -34,4 +38,11 @@ type Need struct {
 	ChipID string
 	// TCB is the reported TCB as it stands in the report, little-endian (AMD).
 	TCB uint64
+	// RIM is an identifier of NVIDIA's RIM service, at most 128 bytes (NVIDIA).
+	RIM string
+	// IssuerName and IssuerKey are the SHA-384 of the issuer's name and public key
+	// as in a CertID, 96 lower-case hexadecimal digits each, and Serial is the
+	// serial number, lower-case hexadecimal of whole bytes, the first not zero
+	// (NVIDIA).
+	IssuerName, IssuerKey, Serial string
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/assize/assize/internal/strictjson"
 )
 
-// Statements yields the documents of Intel and AMD in a bundle: Intel's sets
-// first, each with the parts that it has, then certificates, then revocation
-// lists. What no Item names (a certificate of a CA, say) is not among them.
+// Statements yields the documents of Intel, AMD and NVIDIA in a bundle, in the
+// order in which they were loaded; each of Intel's sets has the parts that it has.
+// What no Item names (a certificate of a CA, say) is not among them.
 func (b *Bundle) Statements() iter.Seq[Statement] {
 	if b == nil {
 		return func(func(Statement) bool) {}

@@ -211,6 +211,8 @@ func run(ctx context.Context, v Verifier, in Input) (a verdict.Appraisal, err er
 		return a, nil
 	case ctx.Err() != nil:
 		return a, &Refusal{Code: 504, Text: "out of budget", err: err}
+	case errors.Is(err, context.DeadlineExceeded): // of a service that the scheme asks
+		return a, &Refusal{Code: 504, Text: "what the verifier asks did not answer in time", err: err}
 	}
 	return a, &Refusal{Code: 500, Text: "internal", err: err}
 }

@@ -56,6 +56,13 @@ type Scheme struct {
 	// same media type. Nil: a leaf is one component. An error means that the
 	// leaf is malformed.
 	Split func(mt evidence.MediaType, raw []byte) ([][]byte, error)
+	// Many reports the types whose leaves Split takes apart; a leaf of any other
+	// is one component. Nil: all types.
+	Many func(mt evidence.MediaType) bool
+	// Takes says why nobody appraises one of the components that Split returned: a
+	// device of a kind that proves nothing, for example. Nil, or a nil error: the
+	// scheme does.
+	Takes func(mt evidence.MediaType, part []byte) error
 	// Policy is the appraisal policy that the scheme starts from: what each
 	// finding costs, and its parameters. Nil for a scheme whose rules are fixed.
 	Policy *appraisal.Defaults

@@ -104,9 +104,9 @@ func (s *Set) Only(names ...string) (*Set, error) {
 //     parameter "provider", and the refined type is returned;
 //   - a leaf of a confidential VM of Azure holds the CPU's report and says which
 //     TEE made it, so its type gets the parameter "tee";
-//   - NVIDIA's container names the architecture of each device. A pattern with
-//     the parameter "arch" takes devices of that one alone. The type that is
-//     returned stays as it was, because one leaf may hold several.
+//   - NVIDIA's containers name the architecture of each device, or its chip. A
+//     pattern with the parameter "arch" takes devices of that one alone. The type
+//     that is returned stays as it was, because one leaf may hold several.
 //
 // A leaf whose devices belong to several schemes has no one route, see Parts; a
 // device that belongs to none is left to the scheme of the others, whose node
@@ -116,7 +116,7 @@ func (s *Set) Route(mt evidence.MediaType, raw []byte) (Scheme, evidence.MediaTy
 	if !s.byArch(mt) {
 		return s.route(mt, raw)
 	}
-	parts, err := container.Split(raw)
+	parts, err := container.Split(mt.Base, raw)
 	if err != nil {
 		return Scheme{}, mt, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -207,9 +207,12 @@ func (s *Set) byArch(mt evidence.MediaType) bool {
 	})
 }
 
-// device finds the scheme for an array of one device.
+// device finds the scheme for a component of one device.
 func (s *Set) device(mt evidence.MediaType, raw []byte) (Scheme, error) {
 	arch, err := container.Arch(raw)
+	if errors.Is(err, container.ErrUnsupported) {
+		return Scheme{}, fmt.Errorf("%w: %w", ErrNoVerifier, err)
+	}
 	if err != nil {
 		return Scheme{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -246,11 +249,11 @@ func (s *Set) Parts(mt evidence.MediaType, raw []byte) (parts []Part, split bool
 		}
 		values, err := sc.Components(mt, raw)
 		for _, v := range values {
-			parts = append(parts, Part{Scheme: sc, MediaType: mt, Evidence: v})
+			parts = append(parts, sc.part(mt, v))
 		}
-		return parts, sc.Split != nil, err
+		return parts, sc.splits(mt), err
 	}
-	values, err := container.Split(raw)
+	values, err := container.Split(mt.Base, raw)
 	if err != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -258,13 +261,36 @@ func (s *Set) Parts(mt evidence.MediaType, raw []byte) (parts []Part, split bool
 		sc, err := s.device(mt, v)
 		parts = append(parts, Part{Scheme: sc, MediaType: mt, Evidence: v, Err: err})
 	}
-	return parts, true, nil
+	return parts, container.Many(mt.Base), nil
+}
+
+// splits tells whether leaves of a type hold several components.
+func (sc Scheme) splits(mt evidence.MediaType) bool {
+	return sc.Split != nil && (sc.Many == nil || sc.Many(mt))
+}
+
+// part is one component of a leaf, with the reason if the scheme has none to
+// appraise there.
+func (sc Scheme) part(mt evidence.MediaType, raw []byte) (p Part) {
+	p = Part{Scheme: sc, MediaType: mt, Evidence: raw}
+	if sc.Takes == nil || !sc.splits(mt) {
+		return p
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			p = Part{MediaType: mt, Evidence: raw, Err: fmt.Errorf("%w: %s cannot read it", ErrMalformed, sc.Name)}
+		}
+	}()
+	if err := sc.Takes(mt, raw); err != nil {
+		return Part{MediaType: mt, Evidence: raw, Err: fmt.Errorf("%w: %w", ErrNoVerifier, err)}
+	}
+	return p
 }
 
 // Components takes a leaf apart into its components. One leaf is one component
 // unless the scheme says otherwise.
 func (sc Scheme) Components(mt evidence.MediaType, raw []byte) (parts [][]byte, err error) {
-	if sc.Split == nil {
+	if !sc.splits(mt) {
 		return [][]byte{raw}, nil
 	}
 	defer func() {

@@ -311,6 +311,7 @@ func TestNodeRefuses(t *testing.T) {
 		{"chosen time", told{}, func(r *Request) { r.Time = time.Unix(1, 0) }, 403},
 		{"panic", told{bang: true}, func(*Request) {}, 500},
 		{"malfunction", told{err: ErrMalfunction}, func(*Request) {}, 500},
+		{"a service that is silent", told{err: errors.Join(ErrMalfunction, context.DeadlineExceeded)}, func(*Request) {}, 504},
 	} {
 		w := newNode(t, c.v, nil)
 		r := request(t)

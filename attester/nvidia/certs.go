@@ -235,7 +235,7 @@ func (d *Device) layer(o Options) (pkix.Extension, error) {
 	}
 	text := func(tag byte, s string) []byte { return tlv(derContext|tag, []byte(s)) }
 	return ext(oidTCBInfo, false, tlv(derSequence,
-		text(0, "NVIDIA"), text(1, d.model.title()), text(2, "01"), text(3, "\x01"), text(4, "\x00"), text(5, "\x00"),
+		text(0, "NVIDIA"), text(1, d.model.title()), text(2, d.model.tcbVersion), text(3, string(rune(d.running.svn))), text(4, "\x00"), text(5, "\x00"),
 		tlv(derConstructed|6, fwid(d.fwid), fwid(make([]byte, len(d.fwid)))),
 		tlv(derContext|7, flags), text(8, "\xC0"), text(9, "\x00"))), nil
 }

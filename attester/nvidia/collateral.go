@@ -11,8 +11,11 @@ import (
 	"encoding/asn1"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 
 	"github.com/assize/assize/attester/pki"
 )
@@ -61,36 +64,67 @@ func (d *Device) OCSP(q OCSPQuery) ([]byte, error) {
 	if q.Position < posDevice || q.Position >= posRoot {
 		return nil, fmt.Errorf("nvidia: position %d, expected %d..%d", q.Position, posDevice, posRoot-1)
 	}
-	reason := 0
-	if q.Position == posDevice && d.revoked {
-		reason = reasonKeyCompromise
-	}
-	if q.Position == posDevice && d.held {
-		reason = reasonHold
-	}
-	return answer(d.vendor, d.path[q.Position].Cert, d.path[q.Position+1], reason, q.at(d.now))
+	return d.OCSPService(nil).about(q, d.now)
 }
 
-// OCSP is the same for a certificate of the RIM chain, and always good.
+// OCSP is the same for a certificate of the RIM chain.
 func (r *RIMSigner) OCSP(q OCSPQuery) ([]byte, error) {
 	if last := len(r.path) - 2; q.Position < 0 || q.Position > last {
 		return nil, fmt.Errorf("nvidia: position %d, expected 0..%d", q.Position, last)
 	}
-	return answer(r.seed, r.path[q.Position].Cert, r.path[q.Position+1], 0, q.at(r.now))
+	return r.OCSPService(nil).about(q, r.now)
 }
 
-// Endorsements are OCSP answers for the certificates 1 to 3, without a nonce,
-// and the revocation lists that the certificates 2 and 3 name: file name to
-// DER. Devices with the same vendor and Now have the same bytes under the same
-// name.
+// Endorsements are what a verifier needs beside the evidence, by file name: the
+// signed manifests, OCSP answers without a nonce for the certificates 1 to 3 and for
+// all of the manifests' but the root, and the revocation lists that the
+// certificates 2 and 3 name. Devices with the same vendor and Now have the same
+// bytes under the same name, but for faults of manifests; a nil value is a file that
+// a fault withholds, also where another device has it.
 func (d *Device) Endorsements() (map[string][]byte, error) {
+	common, err := once(d.shared, sharedKey{d.vendor, "endorsements of " + d.model.vbiosRIM(d.model.current), d.now}, d.commonEndorsements)
+	if err != nil {
+		return nil, err
+	}
+	out := maps.Clone(common)
+	if err := d.answers(out, d.OCSPService(nil), posDevice, posDevice); err != nil {
+		return nil, err
+	}
+	if d.status == OCSPRefused {
+		out[answerFile(d.path[posDevice].Cert)] = nil
+	}
+	if d.rimFault == RIMHonest {
+		return out, nil
+	}
+	honest, err := d.honestManifests()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range honest {
+		out[m.File()] = nil
+	}
+	faulty, err := d.Manifests()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range faulty {
+		out[m.File()] = m.Raw
+	}
+	return out, d.signerAnswers(out, d.rimFault)
+}
+
+// commonEndorsements are those that do not depend on the device.
+func (d *Device) commonEndorsements() (map[string][]byte, error) {
 	out := map[string][]byte{}
-	for i := posDevice; i < posRoot; i++ {
-		der, err := d.OCSP(OCSPQuery{Position: i})
-		if err != nil {
-			return nil, err
-		}
-		out["nvidia-ocsp-"+hex.EncodeToString(d.path[i].Cert.SerialNumber.Bytes())+".der"] = der
+	if err := d.answers(out, d.OCSPService(nil), posProvisioner, posFamily); err != nil {
+		return nil, err
+	}
+	manifests, err := d.honestManifests()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range manifests {
+		out[m.File()] = m.Raw
 	}
 	for _, list := range []struct {
 		position int
@@ -102,74 +136,77 @@ func (d *Device) Endorsements() (map[string][]byte, error) {
 		}
 		out["nvidia-"+list.file] = der
 	}
-	return out, nil
+	return out, d.signerAnswers(out, RIMHonest)
 }
 
-func (q OCSPQuery) at(now time.Time) OCSPQuery {
+// signerAnswers are those about the signer of manifests.
+func (d *Device) signerAnswers(out map[string][]byte, fault RIMFault) error {
+	signer, err := d.rimSigner(fault)
+	if err != nil {
+		return err
+	}
+	var faults map[int]OCSPFault
+	if fault == RIMRevoked {
+		faults = map[int]OCSPFault{0: OCSPRevoked}
+	}
+	return d.answers(out, signer.OCSPService(faults), 0, len(signer.path)-2)
+}
+
+// answers puts those about the certificates at some positions in out.
+func (d *Device) answers(out map[string][]byte, s *OCSPService, first, last int) error {
+	for i := first; i <= last; i++ {
+		der, err := s.about(OCSPQuery{Position: i}, d.now)
+		if err != nil {
+			return err
+		}
+		out[answerFile(s.path[i].Cert)] = der
+	}
+	return nil
+}
+
+func answerFile(cert *x509.Certificate) string {
+	return "nvidia-ocsp-" + hex.EncodeToString(cert.SerialNumber.Bytes()) + ".der"
+}
+
+// about answers without a request.
+func (s *OCSPService) about(q OCSPQuery, now time.Time) ([]byte, error) {
 	if q.At.IsZero() {
 		q.At = now
 	}
-	q.At = q.At.Truncate(time.Second)
-	return q
+	if q.Hash == 0 {
+		q.Hash = crypto.SHA384
+	}
+	if q.Hash != crypto.SHA1 && q.Hash != crypto.SHA384 {
+		return nil, fmt.Errorf("nvidia: OCSP with %v, expected SHA-1 or SHA-384", q.Hash)
+	}
+	cert, issuer := s.path[q.Position].Cert, s.path[q.Position+1]
+	name, key, err := issuerHashes(issuer.Cert, q.Hash)
+	if err != nil {
+		return nil, err
+	}
+	r := reply{
+		request: &ocsp.Request{HashAlgorithm: q.Hash, IssuerNameHash: name, IssuerKeyHash: key, SerialNumber: cert.SerialNumber},
+		nonce:   q.Nonce, fault: s.faults[q.Position], at: q.At.UTC().Truncate(time.Second),
+	}
+	return r.sign(s.seed, issuer)
 }
 
-// answer makes and signs the response. reason 0 means good.
-func answer(vendor pki.Seed, cert *x509.Certificate, issuer *pki.Authority, reason int, q OCSPQuery) ([]byte, error) {
-	responder, key, err := delegate(vendor.Sub("ocsp", issuer.Cert.SerialNumber.String()), issuer)
-	if err != nil {
-		return nil, err
-	}
-	id, err := certID(cert, issuer.Cert, q.Hash)
-	if err != nil {
-		return nil, err
-	}
-	status := tlv(derContext) // good
-	if reason != 0 {
-		status = tlv(derConstructed|1, generalizedTime(q.At.Add(-time.Hour)), tlv(derConstructed, []byte{derEnum, 1, byte(reason)}))
-	}
-	single := tlv(derSequence, id, status, generalizedTime(q.At), tlv(derConstructed, generalizedTime(q.At.Add(ocspLife))))
-	data := [][]byte{tlv(derConstructed|2, tlv(derOctets, responder.Cert.SubjectKeyId)), generalizedTime(q.At), tlv(derSequence, single)}
-	if q.Nonce != nil {
-		nonce := tlv(derSequence, oid(oidOCSPNonce), tlv(derOctets, tlv(derOctets, q.Nonce)))
-		data = append(data, tlv(derConstructed|1, tlv(derSequence, nonce)))
-	}
-	tbs := tlv(derSequence, data...)
-	h := crypto.SHA384.New()
-	h.Write(tbs)
-	signature, err := pki.SignDER(key, crypto.SHA384, h.Sum(nil))
-	if err != nil {
-		return nil, err
-	}
-	basic := tlv(derSequence, tbs, tlv(derSequence, oid(oidECDSASHA384)), bits(signature), tlv(derConstructed, tlv(derSequence, responder.Cert.Raw)))
-	bytes := tlv(derSequence, oid(oidBasicOCSP), tlv(derOctets, basic))
-	return tlv(derSequence, []byte{derEnum, 1, 0}, tlv(derConstructed, bytes)), nil
-}
-
-// certID names a certificate by digests of its issuer and its serial number.
-func certID(cert, issuer *x509.Certificate, hash crypto.Hash) ([]byte, error) {
-	alg := oidSHA384
-	switch hash {
-	case 0, crypto.SHA384:
-		hash = crypto.SHA384
-	case crypto.SHA1:
-		alg = oidSHA1
-	default:
-		return nil, fmt.Errorf("nvidia: OCSP with %v, expected SHA-1 or SHA-384", hash)
-	}
+// issuerHashes are how a request names an issuer: digests of its subject and key.
+func issuerHashes(issuer *x509.Certificate, hash crypto.Hash) (name, point []byte, err error) {
 	key, ok := issuer.PublicKey.(*ecdsa.PublicKey)
 	if !ok {
-		return nil, fmt.Errorf("nvidia: issuer %q without an ECDSA key", issuer.Subject)
+		return nil, nil, fmt.Errorf("nvidia: issuer %q without an ECDSA key", issuer.Subject)
 	}
-	point, err := key.Bytes()
+	raw, err := key.Bytes()
 	if err != nil {
-		return nil, fmt.Errorf("nvidia: %w", err)
+		return nil, nil, fmt.Errorf("nvidia: %w", err)
 	}
 	digest := func(b []byte) []byte {
 		h := hash.New()
 		h.Write(b)
-		return tlv(derOctets, h.Sum(nil))
+		return h.Sum(nil)
 	}
-	return tlv(derSequence, tlv(derSequence, oid(alg), tlv(derNull)), digest(cert.RawIssuer), digest(point), integer(cert.SerialNumber)), nil
+	return digest(issuer.RawSubject), digest(raw), nil
 }
 
 // delegate makes the responder of an issuer: an end entity for OCSP signing,

@@ -129,8 +129,18 @@ func TestEndorsements(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := b.Endorsements()
-	if err != nil || len(all) != 5 {
+	if err != nil || len(all) != 10 {
 		t.Fatalf("%d files: %v", len(all), err)
+	}
+	signer, err := a.RIMSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range signer.Chain()[:3] {
+		name := "nvidia-ocsp-" + hexOf(c.SerialNumber.Bytes()) + ".der"
+		if r := answered(t, all[name], c, signer.Chain()[i+1]); r.Status != ocsp.Good {
+			t.Errorf("%s: status %d", name, r.Status)
+		}
 	}
 	shared, statuses := 0, 0
 	for name, der := range all {
@@ -162,7 +172,7 @@ func TestEndorsements(t *testing.T) {
 			}
 		}
 	}
-	if shared != 4 || statuses != 3 {
+	if shared != 9 || statuses != 3 { // lists, answers about 2 and 3, two manifests, three answers about their signer
 		t.Errorf("%d shared files, %d answers", shared, statuses)
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package nvidia simulates NVIDIA GPUs (Hopper and Blackwell) and NVSwitches
+// Package nvidia simulates NVIDIA GPUs (Hopper, and Blackwell with GSP or FSP) and NVSwitches
 // (LS10) that answer a challenge with the evidence of real ones: an SPDM 1.1
 // measurement report and five certificates, of the same layout, sizes and order,
 // under authorities of their own. Names, versions and wiring are those of
@@ -17,8 +17,10 @@
 //
 //	Options{..., Position: 0, Peers: []nvidia.PDI{nvidia.PDIOf(switchSeed)}}
 //
-// Collateral beside the evidence: Endorsements and OCSP for revocation,
-// Measurements for reference values and RIMSigner for their signature.
+// Collateral beside the evidence is in Endorsements: the signed manifests of the
+// firmware (Manifests) and OCSP answers; Roots are what a verifier has to trust for
+// both. OCSPService answers requests, Measurements are for reference values of
+// another form. Item and Input write the collection of NVIDIA's newer SDK.
 //
 // Faults are made before the report is signed, so that each leaves everything
 // else honest. Nothing in a Hopper or LS10 certificate says debug; there,
@@ -78,6 +80,9 @@ type Options struct {
 	// Arch is Hopper or Blackwell for a GPU; empty means Hopper. A switch takes
 	// none, or LS10.
 	Arch string
+	// H200 is a Hopper on the board of an H200. FSP is a Blackwell whose FSP answers
+	// for it, with a transcript of mixed values and no opaque data.
+	H200, FSP bool
 	// Position is the place on the board: 0..7 of a GPU, 0..3 of a switch. It
 	// decides the wiring.
 	Position int
@@ -102,6 +107,53 @@ type Options struct {
 	WrongSigner bool
 	// Measurement flips one bit of one measured block.
 	Measurement bool
+	// OtherMode is a Hopper GPU that says the opposite of what its Peers mean: no
+	// protected PCIe and no links although it has switches, or protected PCIe
+	// without any.
+	OtherMode bool
+	// Links is what the device says wrongly about its Peers.
+	Links LinkFault
+	// Status is what the answer about certificate 1 in Endorsements says or does
+	// wrong, beside Revoked and OnHold; OCSPRefused is no answer. Evidence does not
+	// show it.
+	Status OCSPFault
+	// RIM is what is wrong with a manifest in Endorsements.
+	RIM RIMFault
+
+	// Shared keeps what this device has in common with others; nil for none.
+	Shared *Shared
+}
+
+// LinkFault is what a device says wrongly about the devices linked to it.
+type LinkFault int
+
+const (
+	// LinksHonest is nothing.
+	LinksHonest LinkFault = iota
+	// LinkMissing leaves the last peer out.
+	LinkMissing
+	// LinkRepeated has the first peer in the last one's place.
+	LinkRepeated
+	// LinksForeign are as many devices of another board.
+	LinksForeign
+)
+
+// linked are the peers as the device reports them.
+func (o Options) linked() []PDI {
+	out := slices.Clone(o.Peers)
+	last := len(out) - 1
+	switch {
+	case last < 0:
+	case o.Links == LinkMissing:
+		out[last] = PDI{}
+	case o.Links == LinkRepeated:
+		out[last] = out[0]
+	case o.Links == LinksForeign:
+		for i := range out {
+			out[i] = PDIOf(o.Device.Sub("foreign board", strconv.Itoa(i)))
+		}
+	}
+	return out
 }
 
 // Device is one simulated GPU or NVSwitch. It is safe for concurrent use.
@@ -111,9 +163,11 @@ type Device struct {
 	vendor   pki.Seed
 	seed     pki.Seed
 	now      time.Time
-	revoked  bool
-	held     bool
+	status   OCSPFault // of certificate 1
+	rimFault RIMFault
+	shared   *Shared
 	path     [posRoot + 1]*pki.Authority // leaf first; the leaf's key is not used
+	running  firmware
 	fwid     []byte
 	key      *ecdsa.PrivateKey // of certificate 0
 	signer   *ecdsa.PrivateKey // that signs, key unless there is a fault
@@ -144,8 +198,19 @@ func NewGPU(o Options) (*Device, error) {
 	m := hopper()
 	switch o.Arch {
 	case "", Hopper:
+		if o.FSP {
+			return nil, errors.New("nvidia: a Hopper with FSP")
+		}
+		if o.H200 {
+			m = h200()
+		}
 	case Blackwell:
-		m = blackwell()
+		if m = blackwell(); o.FSP {
+			m = fsp()
+		}
+		if o.H200 {
+			return nil, errors.New("nvidia: an H200 is a Hopper")
+		}
 		if len(o.Peers) > 0 {
 			return nil, errors.New("nvidia: a Blackwell GPU with links to switches has no known form")
 		}
@@ -167,14 +232,21 @@ func newDevice(m model, o Options, positions, peers int) (*Device, error) {
 	if err := o.check(m, positions, peers); err != nil {
 		return nil, err
 	}
-	d := &Device{model: m, pdi: PDIOf(o.Device), vendor: o.Vendor.Sub("nvidia"), seed: o.Device, now: o.Now, revoked: o.Revoked, held: o.OnHold}
+	d := &Device{model: m, pdi: PDIOf(o.Device), vendor: o.Vendor.Sub("nvidia"), seed: o.Device, now: o.Now, status: o.Status, rimFault: o.RIM, shared: o.Shared}
+	switch {
+	case o.Revoked:
+		d.status = OCSPRevoked
+	case o.OnHold:
+		d.status = OCSPHold
+	}
 	fw := m.current
 	if o.OutdatedTCB {
 		fw = m.outdated
 	}
-	d.fwid = d.vendor.Sub("fwid", m.vbiosRIM(fw)).Bytes(digestSize)
+	d.fwid, d.running = d.fwidOf(fw), fw
 	var err error
-	if d.path, err = vendor(d.vendor, m); err != nil {
+	d.path, err = once(o.Shared, sharedKey{d.vendor, "authorities of " + m.title(), time.Time{}}, func() ([posRoot + 1]*pki.Authority, error) { return vendor(d.vendor, m) })
+	if err != nil {
 		return nil, err
 	}
 	if err := d.certify(o, fw); err != nil {
@@ -200,8 +272,16 @@ func (o Options) check(m model, positions, peers int) error {
 		return fmt.Errorf("nvidia: position %d, expected 0..%d", o.Position, positions-1)
 	case len(o.Peers) > peers:
 		return fmt.Errorf("nvidia: %d peers, at most %d", len(o.Peers), peers)
-	case o.Revoked && o.OnHold:
-		return errors.New("nvidia: either revoked or on hold")
+	case o.Revoked && (o.OnHold || o.Status != OCSPHonest) || o.OnHold && o.Status != OCSPHonest:
+		return errors.New("nvidia: more than one status of the certificate")
+	case o.OtherMode && m.arch != Hopper:
+		return fmt.Errorf("nvidia: no mode of %s is simulated but one", m.arch)
+	case o.Links != LinksHonest && len(o.Peers) == 0:
+		return errors.New("nvidia: a fault of links without peers")
+	case o.RIM == RIMVintage && m.forms != nil:
+		return fmt.Errorf("nvidia: no issues of manifests of an FSP are known")
+	case o.RIM == RIMConflict && m.late == nil:
+		return fmt.Errorf("nvidia: one manifest of %s cannot contradict itself", m.arch)
 	}
 	for i, p := range o.Peers {
 		if p == (PDI{}) || slices.Contains(o.Peers[:i], p) {
@@ -213,9 +293,12 @@ func (o Options) check(m model, positions, peers int) error {
 
 // prepare makes everything of the evidence that does not depend on the nonce.
 func (d *Device) prepare(o Options, fw firmware) error {
-	data, err := d.gpuOpaque, error(nil)
-	if d.model.arch == LS10 {
+	data := d.gpuOpaque
+	switch {
+	case d.model.arch == LS10:
 		data = d.switchOpaque
+	case d.model.forms != nil:
+		data = func(Options, firmware) ([]byte, error) { return nil, nil }
 	}
 	fields, err := data(o, fw)
 	if err != nil {
@@ -223,13 +306,15 @@ func (d *Device) prepare(o Options, fw firmware) error {
 	}
 	values := d.values(fw)
 	d.disturb(values, o, fw)
-	d.message, d.responderAt = message(values, fields)
+	d.message, d.responderAt = message(d.model.forms, values, fields)
 
 	chain := base64.StdEncoding.EncodeToString(pki.PEM(d.Chain()...))
 	d.head = `{"arch":"` + d.model.arch + `","certificate":"` + chain + `",`
 	d.tail = `","version":"1.0"}`
 	if fw.driver != "" {
 		d.head += `"driver_version":"` + fw.driver + `",`
+	}
+	if d.model.arch != LS10 {
 		d.tail = `","vbios_version":"` + fw.vbios + d.tail
 	}
 	d.head += `"evidence":"`
@@ -242,6 +327,9 @@ func (d *Device) prepare(o Options, fw firmware) error {
 // measured.
 func (d *Device) reference() []Measurement {
 	fw := d.model.current
+	if d.model.forms != nil {
+		return nil
+	}
 	var out []Measurement
 	for i, v := range d.values(fw) {
 		rim := d.model.rimOf(fw, i)
@@ -315,8 +403,8 @@ func (d *Device) Chain() []*x509.Certificate { return certificates(d.path[:]) }
 // values is another one, at the end of RIMSigner's chain.
 func (d *Device) Root() *x509.Certificate { return d.path[posRoot].Cert }
 
-// Measurements are the reference values of the current firmware. A fault does
-// not change them. The digests must not be changed.
+// Measurements are the reference values of the current firmware, none with an FSP:
+// its manifest is a CoRIM as it is. A fault does not change them. The digests must not be changed.
 func (d *Device) Measurements() []Measurement { return slices.Clone(d.expected) }
 
 func certificates(path []*pki.Authority) []*x509.Certificate {

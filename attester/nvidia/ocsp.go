@@ -75,12 +75,7 @@ type OCSPService struct {
 // certificate, 0 to 3.
 func (d *Device) OCSPService(faults map[int]OCSPFault) *OCSPService {
 	s := &OCSPService{d.vendor, d.path[:], map[int]OCSPFault{}, true}
-	switch {
-	case d.revoked:
-		s.faults[posDevice] = OCSPRevoked
-	case d.held:
-		s.faults[posDevice] = OCSPHold
-	}
+	s.add(map[int]OCSPFault{posDevice: d.status})
 	s.add(faults)
 	return s
 }
@@ -135,20 +130,11 @@ func (s *OCSPService) Answer(request []byte, at time.Time) ([]byte, error) {
 
 // concerns tells whether a request is about a certificate of the issuer.
 func concerns(req *ocsp.Request, issuer *x509.Certificate) (bool, error) {
-	key, ok := issuer.PublicKey.(*ecdsa.PublicKey)
-	if !ok {
-		return false, fmt.Errorf("nvidia: issuer %q without an ECDSA key", issuer.Subject)
-	}
-	point, err := key.Bytes()
+	name, key, err := issuerHashes(issuer, req.HashAlgorithm)
 	if err != nil {
-		return false, fmt.Errorf("nvidia: %w", err)
+		return false, err
 	}
-	digest := func(b []byte) []byte {
-		h := req.HashAlgorithm.New()
-		h.Write(b)
-		return h.Sum(nil)
-	}
-	return bytes.Equal(req.IssuerNameHash, digest(issuer.RawSubject)) && bytes.Equal(req.IssuerKeyHash, digest(point)), nil
+	return bytes.Equal(req.IssuerNameHash, name) && bytes.Equal(req.IssuerKeyHash, key), nil
 }
 
 // requestNonce finds the nonce in a request, nil without one.

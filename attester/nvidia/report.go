@@ -41,7 +41,6 @@ const (
 	nonceAt      = 4
 	requestSize  = 37
 	headerSize   = 8
-	blockSize    = 7 + digestSize
 	responderLen = 32
 )
 
@@ -117,7 +116,7 @@ func (d *Device) gpuState(out *opaque, o Options, fw firmware) {
 			out.add(opaqueChipInfo, padded(d.model.chip, 6)...)
 		}
 		feature = featureMulti
-	} else if len(o.Peers) == 0 {
+	} else if (len(o.Peers) == 0) != o.OtherMode {
 		out.add(opaqueProtectedPCIe, stateOff)
 	} else {
 		feature = featureProtectedPCIe
@@ -134,10 +133,11 @@ func (d *Device) gpuState(out *opaque, o Options, fw firmware) {
 // to a switch that is not there is disabled, which is zero.
 func links(o Options) []byte {
 	var out []byte
+	peers := o.linked()
 	for _, position := range gpuLinks[o.Position] {
 		var pdi PDI
-		if p := int(position - '0'); p < len(o.Peers) {
-			pdi = o.Peers[p]
+		if p := int(position - '0'); p < len(peers) {
+			pdi = peers[p]
 		}
 		out = binary.LittleEndian.AppendUint64(out, binary.BigEndian.Uint64(pdi[:]))
 	}
@@ -165,12 +165,13 @@ func (d *Device) switchOpaque(o Options, fw firmware) ([]byte, error) {
 // place of its GPU in that list, 0xFF for none.
 func ports(o Options) []byte {
 	out := make([]byte, maxGPUs*len(PDI{}))
-	for i, pdi := range o.Peers {
+	peers := o.linked()
+	for i, pdi := range peers {
 		copy(out[i*len(pdi):], pdi[:])
 	}
 	for _, c := range switchPorts[o.Position] {
 		gpu := byte(0xFF)
-		if c != '.' && int(c-'0') < len(o.Peers) {
+		if c != '.' && int(c-'0') < len(peers) && peers[c-'0'] != (PDI{}) {
 			gpu = byte(c - '0')
 		}
 		out = append(out, gpu)
@@ -178,11 +179,16 @@ func ports(o Options) []byte {
 	return out
 }
 
-// record writes the measurement blocks: DMTF, mutable firmware, SHA-384.
-func record(values [][]byte) []byte {
+// record writes the measurement blocks: DMTF and, without forms, all of them the
+// SHA-384 of mutable firmware.
+func record(forms []block, values [][]byte) []byte {
 	var out []byte
 	for i, v := range values {
-		out = append(out, byte(i+1), 1, digestSize+3, 0, 1, digestSize, 0)
+		typ := byte(typeDigest)
+		if forms != nil {
+			typ = forms[i].typ
+		}
+		out = append(out, byte(i+1), 1, byte(len(v)+3), 0, typ, byte(len(v)), 0)
 		out = append(out, v...)
 	}
 	return out
@@ -190,8 +196,8 @@ func record(values [][]byte) []byte {
 
 // message writes GET_MEASUREMENTS and MEASUREMENTS up to the signature, with
 // zeros for both nonces, and says where the responder's is.
-func message(values [][]byte, data []byte) (msg []byte, responderAt int) {
-	blocks := record(values)
+func message(forms []block, values [][]byte, data []byte) (msg []byte, responderAt int) {
+	blocks := record(forms, values)
 	msg = append([]byte{0x11, 0xE0, 1, 0xFF}, make([]byte, requestSize-nonceAt)...)
 	msg = append(msg, 0x11, 0x60, 0, 0, byte(len(values)), byte(len(blocks)), byte(len(blocks)>>8), byte(len(blocks)>>16))
 	msg = append(msg, blocks...)
@@ -203,6 +209,9 @@ func message(values [][]byte, data []byte) (msg []byte, responderAt int) {
 
 // values are the measurement blocks of a firmware, without any fault.
 func (d *Device) values(fw firmware) [][]byte {
+	if d.model.forms != nil {
+		return d.fspValues(fw)
+	}
 	out := make([][]byte, d.model.blocks)
 	for i := range out {
 		out[i] = make([]byte, digestSize)

@@ -5,6 +5,7 @@ package nvidia
 import (
 	"crypto/elliptic"
 	"crypto/x509"
+	"strconv"
 	"time"
 
 	"github.com/assize/assize/attester/pki"
@@ -32,7 +33,16 @@ func (r *RIMSigner) Root() *x509.Certificate { return r.path[len(r.path)-1].Cert
 // It follows from the vendor's seed and the calendar year of Now, in which the
 // signer's two years began.
 func (d *Device) RIMSigner() (*RIMSigner, error) {
-	seed, names, year := d.vendor.Sub("rim"), d.model.rim, d.now.UTC().Year()
+	year := d.now.UTC().Year()
+	return once(d.shared, sharedKey{d.vendor, "RIM signer " + d.model.rim.signer, d.now}, func() (*RIMSigner, error) {
+		return d.signerOf(day(year, 1, 1), day(year+2, 1, 1).Add(-time.Second))
+	})
+}
+
+// signerOf makes the chain with a signer that is valid between two times. The
+// authority above it begins in the year of the first.
+func (d *Device) signerOf(from, until time.Time) (*RIMSigner, error) {
+	seed, names, year := d.vendor.Sub("rim"), d.model.rim, from.Year()
 	self := name(country("US"), organization(maker), commonName(maker+" CoRIM signing Root CA"))
 	subject := func(cn string) []byte { return name(commonName(cn), organization(maker), country("US")) }
 	last := func(y int, m time.Month, d int) time.Time { return day(y, m, d).Add(-time.Second) }
@@ -47,13 +57,13 @@ func (d *Device) RIMSigner() (*RIMSigner, error) {
 	if err != nil {
 		return nil, err
 	}
-	issuer, err := authority(family, seed.Sub("issuer", names.issuer, d.now.UTC().Format("2006")), request{
+	issuer, err := authority(family, seed.Sub("issuer", names.issuer, strconv.Itoa(year)), request{
 		subject: subject(names.issuer), from: day(year, 1, 1), until: last(year+3, 7, 1),
 	}, isCA(true, true), usage(usageCertCRL), askOCSP())
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := rimLeaf(issuer, seed.Sub("signer", names.signer, d.now.UTC().Format("2006")), names.signer, year)
+	leaf, err := rimLeaf(issuer, seed.Sub("signer", names.signer, strconv.Itoa(year)), names.signer, from, until)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +85,7 @@ func reordered(seed pki.Seed, r request) (*pki.Authority, error) {
 	return issue(nil, key, r)
 }
 
-func rimLeaf(issuer *pki.Authority, seed pki.Seed, cn string, year int) (*pki.Authority, error) {
+func rimLeaf(issuer *pki.Authority, seed pki.Seed, cn string, from, until time.Time) (*pki.Authority, error) {
 	key, err := seed.ECDSA(elliptic.P384())
 	if err != nil {
 		return nil, err
@@ -86,7 +96,7 @@ func rimLeaf(issuer *pki.Authority, seed pki.Seed, cn string, year int) (*pki.Au
 	}
 	return issue(issuer, key, request{
 		subject: name(country("US"), attribute{attrState, derUTF8, "CA"}, attribute{attrLocality, derUTF8, "Simulation"}, organization(maker), commonName(cn)),
-		serial:  seed.Serial(), from: day(year, 1, 1), until: day(year+2, 1, 1).Add(-time.Second),
+		serial:  seed.Serial(), from: from, until: until,
 		extensions: append(keyIDs(id, issuer.Cert.SubjectKeyId), isCA(false, false), usage(usageSign), askOCSP()),
 	})
 }

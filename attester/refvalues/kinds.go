@@ -170,8 +170,9 @@ func nvidiaEntry(model string, ms []nvidia.Measurement) (Entry, error) {
 	return out.check()
 }
 
-// SPDM takes spdm.Device.Identity, Measurements and InterfaceReferences (nil
-// for a device that is not assigned through TDISP). identity is
+// SPDM takes spdm.Device.Identity, Measurements and what is stated by text keys:
+// ConnectionReferences and, of a device that is assigned through TDISP,
+// InterfaceReferences. identity is
 // VENDOR:MODEL:SERIAL for values of one device, or VENDOR:MODEL for those of
 // every device of the model.
 func SPDM(identity string, blocks, iface []spdm.Measurement) (Entry, error) {
@@ -196,7 +197,7 @@ func SPDM(identity string, blocks, iface []spdm.Measurement) (Entry, error) {
 		out.Values = append(out.Values, v)
 	}
 	for _, m := range iface {
-		if !strings.HasPrefix(m.Name, "tdisp.") {
+		if !strings.HasPrefix(m.Name, "tdisp.") && !strings.HasPrefix(m.Name, "spdm.") {
 			return Entry{}, fmt.Errorf("refvalues: unknown interface property %q", m.Name)
 		}
 		out.Values = append(out.Values, spdmValue(m.Name, m))

@@ -323,16 +323,17 @@ func TestSPDM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := SPDM(d.Identity(), d.Measurements(), d.InterfaceReferences())
+	texts := slices.Concat(d.ConnectionReferences(), d.InterfaceReferences())
+	e, err := SPDM(d.Identity(), d.Measurements(), texts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := strings.Split(d.Identity(), ":")
 	env := fmt.Sprintf("vendor %s, model %s, instance %x | ", id[0], id[1], id[2])
 	want := facts{env + "uint 254 | debug false": true}
-	for _, m := range slices.Concat(d.Measurements(), d.InterfaceReferences()) {
+	for _, m := range slices.Concat(d.Measurements(), texts) {
 		key := "uint " + m.Name
-		if strings.HasPrefix(m.Name, "tdisp.") {
+		if strings.Contains(m.Name, ".") {
 			key = "string " + m.Name
 		}
 		line := fmt.Sprintf("raw %x", m.Raw)
@@ -347,7 +348,7 @@ func TestSPDM(t *testing.T) {
 		want[env+key+" | "+line] = true
 	}
 	if !want[env+"uint 254 | raw 3f000000040000001f00000000000000 mask 000000003f0000000000000003000000"] ||
-		!want[env+"string tdisp.interface-info | raw 0100 mask 0100"] || len(want) != 16 {
+		!want[env+"string tdisp.interface-info | raw 0100 mask 1900"] || !want[env+"string spdm.version | raw 13"] || len(want) != 20 {
 		t.Errorf("%d values: %v", len(want), want)
 	}
 	check(t, Profile, e, want)

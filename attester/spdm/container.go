@@ -46,7 +46,7 @@ type Container struct {
 
 // TSMInfo is key 9 of the container.
 type TSMInfo struct {
-	// Kind is TSMTDX or TSMSEVTIO.
+	// Kind is TSMTDX, TSMSEVTIO or TSMCCA.
 	Kind string `cbor:"1,keyasint"`
 	// Raw is the platform's structure.
 	Raw []byte `cbor:"2,keyasint"`

@@ -4,7 +4,7 @@ package spdm
 
 import (
 	"bytes"
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/x509"
@@ -28,22 +28,25 @@ const (
 
 // Device is one simulated device. It is immutable and safe for concurrent use.
 type Device struct {
-	o           Options
-	serial      string
-	authorities authorities
-	leaves      map[uint8]*pki.Authority
-	chains      map[uint8][]byte
-	key         *ecdsa.PrivateKey
-	nonceKey    []byte
-	mode        cbor.EncMode
+	o      Options
+	serial string
+	// vendor are the authorities that the root belongs to, authorities those that
+	// issued the certificates: the same, but for the fault UnknownAnchor.
+	vendor, authorities authorities
+	leaves              map[uint8]*pki.Authority
+	chains              map[uint8][]byte
+	key                 crypto.Signer
+	nonceKey            []byte
+	mode                cbor.EncMode
 
 	vca       []byte
 	exchanges []byte // B: digests and certificates
 	digestRsp []byte
 	honest    []block
-	count     int    // blocks in record
-	record    []byte // as reported, with faults
-	log       []byte // measurement extension log, 1.3 only
+	blocks    []block // as reported, with faults
+	count     int     // blocks in record
+	record    []byte  // of all blocks, in the form that is asked for
+	log       []byte  // measurement extension log as reported, 1.3 only
 
 	ranges     []Range
 	report     []byte // as the TSM saw it; nil without a TSM
@@ -72,14 +75,27 @@ func New(o Options) (*Device, error) {
 		d.log = eventLog(o)
 	}
 	d.honest = honestBlocks(o, d.log)
-	d.count, d.record = len(d.honest), record(reportedBlocks(o, d.honest))
+	if o.has(Log) {
+		d.log = cut(d.log)
+	}
+	d.blocks = reportedBlocks(o, d.honest)
+	forms := make([]block, len(d.blocks))
+	for i, b := range d.blocks {
+		forms[i] = b.inForm(o.Raw)
+	}
+	d.record, d.count = malformed(o, forms)
 	return d, d.assign()
 }
 
 // certify makes the authorities and one chain per slot.
 func (d *Device) certify() (err error) {
-	if d.authorities, err = newAuthorities(d.o, d.serial); err != nil {
+	if d.vendor, err = newAuthorities(d.o, d.o.Vendor, d.serial); err != nil {
 		return err
+	}
+	if d.authorities = d.vendor; d.o.has(UnknownAnchor) {
+		if d.authorities, err = newAuthorities(d.o, d.o.Vendor.Sub("unknown"), d.serial); err != nil {
+			return err
+		}
 	}
 	d.leaves, d.chains = map[uint8]*pki.Authority{}, map[uint8][]byte{}
 	for _, slot := range d.o.Slots {
@@ -90,11 +106,11 @@ func (d *Device) certify() (err error) {
 		if d.authorities.device != nil {
 			certs = append(certs, d.authorities.device.Cert)
 		}
-		if d.chains[slot], err = chainStructure(d.o.Suite.hash(), append(certs, d.leaves[slot].Cert)); err != nil {
+		if d.chains[slot], err = chainStructure(d.o, append(certs, d.leaves[slot].Cert)); err != nil {
 			return err
 		}
 	}
-	d.key, err = signer(d.o, d.leaves[d.o.Slot])
+	d.key, err = signer(d.o, d.o.Slot)
 	return err
 }
 
@@ -107,10 +123,13 @@ func (d *Device) assign() (err error) {
 		d.ranges = defaultRanges()
 	}
 	seed := d.o.Device.Sub("spdm", "mmio")
-	d.report = interfaceReport(d.ranges, reportingBase(seed))
+	d.report = d.o.interfaceReport(d.ranges, reportingBase(seed))
 	d.presented = d.report
-	if d.o.ReportSwapped {
-		d.presented = interfaceReport(d.ranges, reportingBase(seed.Sub("twin")))
+	switch {
+	case d.o.ReportSwapped:
+		d.presented = d.o.interfaceReport(d.ranges, reportingBase(seed.Sub("twin")))
+	case d.o.has(ReportMissing):
+		d.presented = nil
 	}
 	if d.o.TSM == TSMTDX {
 		d.deviceInfo, err = deviceInfoData(d.o, d.chains, d.record)
@@ -133,11 +152,16 @@ func (d *Device) Evidence(nonce []byte) ([]byte, error) {
 		Profile: Profile, Name: d.o.Name, Nonce: nonce, VCA: d.vca, Chains: map[uint64][]byte{},
 		Measurements: transcript, Report: d.presented, TSM: d.tsmInfo(transcript), Digests: d.digestRsp, MEL: d.log,
 	}
-	if c.Name == "" {
+	switch {
+	case d.o.has(Name):
+		c.Name = "spdm:" + maker + ":OTHER:" + d.serial
+	case c.Name == "":
 		c.Name = "spdm:" + d.Identity()
 	}
 	for slot, chain := range d.chains {
-		c.Chains[uint64(slot)] = chain
+		if slot != d.o.Slot || !d.o.has(ChainMissing) {
+			c.Chains[uint64(slot)] = chain
+		}
 	}
 	if !d.o.NoChallenge {
 		if c.Challenge, err = d.challenge(nonce); err != nil {
@@ -148,62 +172,23 @@ func (d *Device) Evidence(nonce []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spdm: %w", err)
 	}
-	return raw, nil
+	return d.o.disfigured(raw), nil
 }
 
-// measurements is GET_MEASUREMENTS (signature requested, all blocks) and the
-// signed MEASUREMENTS.
-func (d *Device) measurements(nonce []byte) ([]byte, error) {
-	v := byte(d.o.Version)
-	out := append(make([]byte, 0, 1024), v, codeGetMeasurements, 1, 0xff)
-	out = append(append(out, nonce...), d.o.Slot)
-	context := d.requesterContext("measurements", nonce)
-	out = append(out, context...)
-
-	status := d.o.Slot
-	if d.o.Version >= Version12 {
-		status |= 0x20 // no change of content detected
+// disfigured is a container that no reader should accept.
+func (o Options) disfigured(raw []byte) []byte {
+	const indefinite, end = 0xbf, 0xff
+	switch {
+	case o.has(ContainerTrailing):
+		return append(raw, 0)
+	case o.has(ContainerDuplicate):
+		raw[0]++ // one pair more: key 2 with an empty text
+		return append(raw, 2, 0x60)
+	case o.has(ContainerIndefinite):
+		raw[0] = indefinite
+		return append(raw, end)
 	}
-	out = append(out, v, codeMeasurements, 0, status, byte(d.count))
-	out = append(out, byte(len(d.record)), byte(len(d.record)>>8), byte(len(d.record)>>16))
-	out = append(out, d.record...)
-	out = append(out, d.derive("measurements nonce", nonce)...)
-	out = append(append(out, opaque(d.o)...), context...)
-	if d.o.Version < Version12 { // the VCA is signed from 1.2 on
-		return d.signed(out, contextMeasurements, out)
-	}
-	return d.signed(out, contextMeasurements, d.vca, out)
-}
-
-// challenge is B, CHALLENGE and the signed CHALLENGE_AUTH.
-func (d *Device) challenge(nonce []byte) ([]byte, error) {
-	v, h := byte(d.o.Version), d.o.Suite.hash()
-	out := append(make([]byte, 0, len(d.exchanges)+512), d.exchanges...)
-	out = append(out, v, codeChallenge, d.o.Slot, summaryAll)
-	context := d.requesterContext("challenge", nonce)
-	out = append(append(out, nonce...), context...)
-
-	out = append(out, v, codeChallengeAuth, d.o.Slot, slotMask(d.o.Slots))
-	out = append(out, sum(h, d.chains[d.o.Slot])...)
-	out = append(out, d.derive("challenge nonce", nonce)...)
-	out = append(out, sum(h, d.record)...)
-	out = append(append(out, opaque(d.o)...), context...)
-	return d.signed(out, contextChallenge, d.vca, out)
-}
-
-// signed appends the signature over transcript to message: over its hash up to
-// 1.1, over the hash of prefix and hash from 1.2 on; r and s in fixed width.
-func (d *Device) signed(message []byte, context string, transcript ...[]byte) ([]byte, error) {
-	h := d.o.Suite.hash()
-	digest := sum(h, transcript...)
-	if d.o.Version >= Version12 {
-		digest = sum(h, signingPrefix(d.o.Version, context), digest)
-	}
-	signature, err := pki.SignFixed(d.key, h, digest)
-	if err != nil {
-		return nil, fmt.Errorf("spdm: %w", err)
-	}
-	return append(message, signature...), nil
+	return raw
 }
 
 // requesterContext is the 8 bytes that SPDM 1.3 adds to both requests and that

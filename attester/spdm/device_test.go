@@ -27,7 +27,7 @@ var (
 
 func device(t testing.TB, o spdm.Options) *spdm.Device {
 	t.Helper()
-	o.Vendor, o.Device = pki.NewSeed("vendor"), pki.NewSeed("device")
+	o.Vendor, o.Device, o.Shared = pki.NewSeed("vendor"), pki.NewSeed("device"), shared
 	if o.Now.IsZero() {
 		o.Now = now
 	}
@@ -58,7 +58,8 @@ func verifyChain(d *spdm.Device, certs []*x509.Certificate, at time.Time) error 
 	return err
 }
 
-// variants are the honest devices of every version, suite and model.
+// variants are the honest devices of every version, suite and model that the
+// walker of these tests reads.
 func variants() map[string]spdm.Options {
 	out := map[string]spdm.Options{}
 	for name, v := range map[string]spdm.Version{"1.1": spdm.Version11, "1.2": spdm.Version12, "1.3": spdm.Version13} {
@@ -66,6 +67,7 @@ func variants() map[string]spdm.Options {
 			out[name+suite] = spdm.Options{Version: v, Suite: s}
 			out[name+suite+" tdx"] = spdm.Options{Version: v, Suite: s, TSM: spdm.TSMTDX, MeasurementHash: crypto.SHA512}
 			out[name+suite+" sev"] = spdm.Options{Version: v, Suite: s, TSM: spdm.TSMSEVTIO, NoChallenge: true}
+			out[name+suite+" cca"] = spdm.Options{Version: v, Suite: s, TSM: spdm.TSMCCA}
 		}
 	}
 	out["1.2 alias"] = spdm.Options{Alias: true, Opaque: true}
@@ -73,6 +75,36 @@ func variants() map[string]spdm.Options {
 	out["1.3 slots"] = spdm.Options{Version: spdm.Version13, Slots: []uint8{0, 1}, Slot: 1}
 	return out
 }
+
+// further are those that only the verification core reads.
+func further() map[string]spdm.Options {
+	out := variants()
+	for s := spdm.SuiteP384; s <= spdm.SuiteRSASSA2048; s++ {
+		for name, v := range map[string]spdm.Version{"1.1 ": spdm.Version11, "1.2 ": spdm.Version12, "1.3 ": spdm.Version13, "1.4 ": spdm.Version14} {
+			if s != spdm.SuiteEd25519 || v != spdm.Version11 {
+				out[name+s.String()] = spdm.Options{Version: v, Suite: s}
+			}
+		}
+	}
+	for name, o := range map[string]spdm.Options{
+		"1.2 raw": {Raw: true, MeasurementHash: crypto.SHA256}, "1.4 raw recomputed": {Version: spdm.Version14, Raw: true, Recompute: true},
+		"1.1 single": {Version: spdm.Version11, Single: true}, "1.3 single raw": {Version: spdm.Version13, Single: true, Raw: true, TSM: spdm.TSMCCA},
+		"1.2 portions": {Portion: 100}, "1.4 portions": {Version: spdm.Version14, Portion: 333, Slots: []uint8{0, 5}, Slot: 5},
+		"1.4 cca": {Version: spdm.Version14, TSM: spdm.TSMCCA, MeasurementHash: crypto.SHA256}, "1.4 tdx": {Version: spdm.Version14, TSM: spdm.TSMTDX},
+		"1.4 sev rsa":    {Version: spdm.Version14, TSM: spdm.TSMSEVTIO, Suite: spdm.SuiteRSASSA3072},
+		"1.4 alias":      {Version: spdm.Version14, MultiKey: true, Alias: true, Opaque: true},
+		"1.3 generic":    {Version: spdm.Version13, MultiKey: true, Generic: true, Slots: []uint8{0, 2}, Slot: 2},
+		"1.4 generic":    {Version: spdm.Version14, MultiKey: true, Generic: true, Slots: []uint8{0, 1, 2}, Slot: 1},
+		"1.3 structured": {Version: spdm.Version13, StructuredManifest: true}, "no eku": {NoEKU: true},
+		"1.2 tcb": {Summary: spdm.SummaryOfTCB}, "1.3 none": {Version: spdm.Version13, Summary: spdm.SummaryOfNone},
+	} {
+		out[name] = o
+	}
+	return out
+}
+
+// shared keeps RSA keys between tests.
+var shared = &spdm.Shared{}
 
 func TestHonestEvidence(t *testing.T) {
 	for name, o := range variants() {
@@ -222,7 +254,7 @@ func TestSeedsMakeDevices(t *testing.T) {
 	if _, err := b.Digests(evidence(t, a)); !errors.Is(err, spdm.ErrForeign) {
 		t.Errorf("digests of another device's evidence: %v", err)
 	}
-	if refs := a.InterfaceReferences(); len(refs) != 6 || refs[0].Name != "tdisp.interface-info" || !bytes.Equal(refs[1].Raw, make([]byte, 4)) {
+	if refs := a.InterfaceReferences(); len(refs) != 7 || refs[0].Name != "tdisp.interface-info" || !bytes.Equal(refs[1].Raw, make([]byte, 4)) {
 		t.Errorf("interface references %+v", refs)
 	}
 }
@@ -268,8 +300,19 @@ func TestMultiKey(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	for name, o := range map[string]spdm.Options{
-		"version":        {Version: 0x14},
-		"suite":          {Suite: 2},
+		"version":        {Version: 0x15},
+		"suite":          {Suite: 200},
+		"ed25519 in 1.1": {Version: spdm.Version11, Suite: spdm.SuiteEd25519},
+		"raw in 1.1":     {Version: spdm.Version11, Raw: true},
+		"structured":     {StructuredManifest: true},
+		"generic slot 0": {Version: spdm.Version13, MultiKey: true, Generic: true},
+		"generic alone":  {Version: spdm.Version13, Generic: true, Slots: []uint8{0, 1}, Slot: 1},
+		"summary":        {Summary: 3},
+		"SEV-TIO P-521":  {TSM: spdm.TSMSEVTIO, Suite: spdm.SuiteP521},
+		"unknown fault":  {Faults: []spdm.Fault{"x"}},
+		"fault twice":    {Faults: []spdm.Fault{spdm.Name, spdm.Name}},
+		"fault of a TSM": {Faults: []spdm.Fault{spdm.ATS}},
+		"fault of 1.4":   {Version: spdm.Version14, Faults: []spdm.Fault{spdm.Downgrade}},
 		"hash":           {MeasurementHash: crypto.SHA1},
 		"no slot 0":      {Slots: []uint8{1}, Slot: 1},
 		"slots empty":    {Slots: []uint8{}},

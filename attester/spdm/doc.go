@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spdm simulates PCIe devices that answer SPDM 1.1, 1.2 and 1.3
-// (DMTF DSP0274) and that are assigned to a confidential VM through TDISP.
+// Package spdm simulates PCIe devices that answer SPDM 1.1 to 1.4 (DMTF DSP0274)
+// and that are assigned to a confidential VM through TDISP.
 //
 // New makes one device: its vendor's root and intermediate authority, its
 // leaf certificate with the DMTF identifiers, its measurements and its
@@ -10,6 +10,12 @@
 // measurements), signs the two transcripts and packs everything into the raw
 // SPDM container, media type application/vnd.assize.spdm-evidence+cbor. Only
 // the signatures and what they cover depend on the nonce.
+//
+// Options choose version, algorithms, certificate model, forms of measurements and
+// the kind of TEE security manager; Options.Faults, one of Faults, is what is wrong,
+// and Fault.Check the check of verifiers/spdm that has to see it. Submodule and
+// Token restate the same evidence as a Device Assignment Token, in the liberties of
+// TokenOptions.
 //
 //	dev, err := spdm.New(spdm.Options{Vendor: v, Device: d, Now: now, TSM: spdm.TSMSEVTIO})
 //	raw, err := dev.Evidence(nonce) // 32 bytes

@@ -36,6 +36,7 @@ const (
 	typeSVN            = 7
 	typeHashExtend     = 8
 	typeInformational  = 9
+	typeStructured     = 10
 	rawValue           = 0x80
 )
 
@@ -43,6 +44,7 @@ const (
 	honestSVN    = 7
 	outdatedSVN  = 3
 	manifestSize = 128
+	indexUnknown = 9 // where no honest device has a block
 )
 
 // Measurement is one reference value. Exactly one of Digest, Raw and SVN is set.
@@ -65,6 +67,16 @@ type block struct {
 	index byte
 	kind  byte // value type with the raw bit
 	value []byte
+	// raw is what value is the digest of, nil for blocks without a raw form.
+	raw []byte
+}
+
+// inForm is the block as asked for: digest, or raw bit stream.
+func (b block) inForm(raw bool) block {
+	if raw && b.raw != nil {
+		b.kind, b.value = b.kind|rawValue, b.raw
+	}
+	return b
 }
 
 // algName is the name of a hash in the IANA Named Information registry.
@@ -76,22 +88,39 @@ func algName(h crypto.Hash) string {
 // They follow from the vendor and the product, so devices of one model agree.
 func honestBlocks(o Options, log []byte) []block {
 	model := o.Vendor.Sub("spdm", "model", o.Product)
-	digest := func(what string) []byte { return sum(o.MeasurementHash, model.Sub(what).Bytes(72)) }
+	digest := func(index, kind byte, what string) block {
+		raw := model.Sub(what).Bytes(72)
+		return block{index: index, kind: kind, value: sum(o.MeasurementHash, raw), raw: raw}
+	}
 	out := []block{
-		{indexROM, typeROM, digest("rom")},
-		{indexFirmware, typeFirmware, digest("firmware")},
-		{indexHardwareConfig, typeHardwareConfig, digest("hardware configuration")},
-		{indexFirmwareConfig, typeFirmwareConfig, digest("firmware configuration")},
-		{indexVersion, typeVersion | rawValue, []byte(firmware)},
-		{indexSVN, typeSVN | rawValue, le.AppendUint64(nil, honestSVN)},
+		digest(indexROM, typeROM, "rom"), digest(indexFirmware, typeFirmware, "firmware"),
+		digest(indexHardwareConfig, typeHardwareConfig, "hardware configuration"),
+		digest(indexFirmwareConfig, typeFirmwareConfig, "firmware configuration"),
+		{index: indexVersion, kind: typeVersion | rawValue, value: []byte(firmware)},
+		{index: indexSVN, kind: typeSVN | rawValue, value: le.AppendUint64(nil, honestSVN)},
 	}
 	if log != nil {
-		out = append(out, block{indexLog, typeHashExtend, extend(o.MeasurementHash, log)})
+		out = append(out, block{index: indexLog, kind: typeHashExtend, value: extend(o.MeasurementHash, log)})
 	}
-	return append(out,
-		block{indexManifest, typeManifest | rawValue, manifest(o)},
-		block{indexMode, typeMode | rawValue, deviceMode(0)})
+	list := block{index: indexManifest, kind: typeManifest | rawValue, value: manifest(o)}
+	if o.StructuredManifest {
+		list.kind, list.value = typeStructured|rawValue, append([]byte{registryPCISIG, 2, 0xf4, 0x1a}, list.value...)
+	}
+	return append(out, list, block{index: indexMode, kind: typeMode | rawValue, value: deviceMode(modeNormal, 0)})
 }
+
+// registryPCISIG is the id of PCI-SIG in a standards body or vendor-defined header
+// (DSP0274): id, length of the vendor id, vendor id.
+const registryPCISIG = 3
+
+// Operational states of the device mode, and bits of its debug state.
+const (
+	modeManufacturing = 1 << 0
+	modeNormal        = 1 << 2
+	modeRecovery      = 1 << 3
+	debugAllNow       = 0x0f // both debug modes active now, and so since reset
+	debugSinceReset   = 0x0c
+)
 
 // manifest is a freeform manifest: text, padded with zeros to 128 bytes.
 func manifest(o Options) []byte {
@@ -100,30 +129,64 @@ func manifest(o Options) []byte {
 	return out
 }
 
-// deviceMode is block 0xFE: operational capabilities, operational state
-// (normal), device mode capabilities, device mode state.
-func deviceMode(debug uint32) []byte {
+// deviceMode is block 0xFE: operational capabilities, operational state,
+// device mode capabilities, device mode state.
+func deviceMode(state, debug uint32) []byte {
 	out := le.AppendUint32(nil, 0x3f)
-	out = le.AppendUint32(out, 1<<2)
+	out = le.AppendUint32(out, state)
 	out = le.AppendUint32(out, 0x1f)
 	return le.AppendUint32(out, debug)
 }
 
 // reportedBlocks are the blocks with the faults that o asks for.
 func reportedBlocks(o Options, honest []block) []block {
-	out := slices.Clone(honest)
-	for i := range out {
-		switch b := &out[i]; {
-		case b.index == indexMode && o.Debug:
-			b.value = deviceMode(0x0f) // both debug modes active now, and so since reset
+	var out []block
+	for _, b := range honest {
+		switch {
+		case b.index == indexMode && o.has(ModeMissing), b.index == indexSVN && o.has(BlockMissing):
+			continue
+		case b.index == indexMode:
+			b.value = reportedMode(o)
 		case b.index == indexSVN && o.OutdatedTCB:
 			b.value = le.AppendUint64(nil, outdatedSVN)
-		case b.index == indexFirmware && o.Measurement:
-			b.value = bytes.Clone(b.value)
-			b.value[0] ^= 1
+		case b.index == indexVersion && o.has(FirmwareVersion):
+			b.value = []byte("assize-simfw 1.4.1")
+		case b.index == indexFirmware && o.Measurement, b.index == indexROM && o.has(ROM), b.index == indexHardwareConfig && o.has(HardwareConfig),
+			b.index == indexFirmwareConfig && o.has(FirmwareConfig), b.index == indexManifest && o.has(Manifest):
+			b.value, b.raw = flipped(b.value), flipped(b.raw)
 		}
+		if b.index > indexUnknown && len(out) > 0 && out[len(out)-1].index < indexUnknown && o.has(BlockUnknown) {
+			out = append(out, block{index: indexUnknown, kind: typeFirmware, value: sum(o.MeasurementHash, []byte("unknown"))})
+		}
+		out = append(out, b)
 	}
 	return out
+}
+
+// flipped is a copy with another last bit.
+func flipped(b []byte) []byte {
+	out := bytes.Clone(b)
+	if len(out) > 0 {
+		out[len(out)-1] ^= 1
+	}
+	return out
+}
+
+func reportedMode(o Options) []byte {
+	state, debug := uint32(modeNormal), uint32(0)
+	switch {
+	case o.has(Recovery):
+		state = modeRecovery
+	case o.has(Manufacturing):
+		state = modeManufacturing
+	}
+	switch {
+	case o.Debug:
+		debug = debugAllNow
+	case o.has(DebugWas):
+		debug = debugSinceReset
+	}
+	return deviceMode(state, debug)
 }
 
 // record encodes blocks: index, specification (1 = DMTF), size, then value
@@ -138,6 +201,28 @@ func record(blocks []block) []byte {
 		out = append(out, b.value...)
 	}
 	return out
+}
+
+// malformed encodes all blocks as no device should, and says how many there are.
+func malformed(o Options, blocks []block) (out []byte, count int) {
+	count = len(blocks)
+	switch {
+	case o.has(BlockTwice):
+		blocks = append(slices.Clone(blocks), blocks[count-1])
+		count++
+	case o.has(BlockOrder):
+		blocks = append([]block{blocks[1], blocks[0]}, blocks[2:]...)
+	case o.has(BlockCount):
+		count++
+	}
+	out = record(blocks)
+	if o.has(BlockSize) {
+		out[2]++
+	}
+	if o.has(BlockSpecification) {
+		out[1] = 2
+	}
+	return out, count
 }
 
 // eventLog is a measurement extension log (SPDM 1.3) whose entries extend
@@ -156,6 +241,22 @@ func eventLog(o Options) []byte {
 	out = le.AppendUint32(out, uint32(len(entries)))
 	out = append(out, make([]byte, 8)...)
 	return append(out, entries...)
+}
+
+// cut is a log without its last entry.
+func cut(log []byte) []byte {
+	at := 16
+	for at < len(log) {
+		n := 11 + int(le.Uint16(log[at+9:]))
+		if at+n == len(log) {
+			break
+		}
+		at += n
+	}
+	out := bytes.Clone(log[:at])
+	le.PutUint32(out, le.Uint32(log)-1)
+	le.PutUint32(out[4:], uint32(at-16))
+	return out
 }
 
 // extend replays a log made by eventLog: v = H(v ‖ entry), beginning with zeros.

@@ -3,6 +3,7 @@
 package spdm
 
 import (
+	"bytes"
 	"crypto"
 	_ "crypto/sha256" // hashes used through crypto.Hash
 	_ "crypto/sha512" // hashes used through crypto.Hash
@@ -31,7 +32,8 @@ const (
 const (
 	capCert       = 1 << 1
 	capChallenge  = 1 << 2
-	capMeasSigned = 1 << 4 // value 10 of the two-bit field at 3
+	capMeas       = 1 << 3 // value 01 of the two-bit field at 3: without signature
+	capMeasSigned = 1 << 4 // value 10
 	capMeasFresh  = 1 << 5
 	capEncrypt    = 1 << 6
 	capMAC        = 1 << 7
@@ -42,6 +44,7 @@ const (
 	capMEL        = 1 << 24
 	capMultiKey   = 1 << 27 // value 10 of the two-bit field at 26: negotiable
 	capKeyPair    = 1 << 28
+	capLarge      = 1 << 31
 )
 
 const (
@@ -50,7 +53,8 @@ const (
 	opaqueFormat1  = 0x02    // OtherParams: general opaque data format 1
 	multiKeyConn   = 0x10    // OtherParams: multi-key connection
 	keyUsage       = 0x000f  // key exchange, challenge, measurement, endpoint info
-	summaryAll     = 0xff    // measurement summary over all blocks
+	usageMeasure   = 0x0004  // measurement alone
+	largeForm      = 0x80    // GET_CERTIFICATE, CERTIFICATE: 32-bit numbers (1.4)
 )
 
 var le = binary.LittleEndian
@@ -75,24 +79,30 @@ func measurementHashBit(h crypto.Hash) uint32 {
 	return 0
 }
 
-// algorithms are the negotiated bits of a suite: base asymmetric algorithm,
-// base hash, Diffie-Hellman group.
-func (s Suite) algorithms() (asym, hash uint32, dhe uint16) {
-	if s == SuiteP256 {
-		return 0x10, 0x01, 0x08
-	}
-	return 0x80, 0x02, 0x10
-}
-
 // vca is GET_VERSION … ALGORITHMS, six messages without padding.
 func vca(o Options) []byte {
 	v := byte(o.Version)
 	out := []byte{0x10, codeGetVersion, 0, 0}
-	out = append(out, 0x10, codeVersion, 0, 0, 0, 1, 0, v)
+	out = append(out, 0x10, codeVersion, 0, 0, 0)
+	switch {
+	case o.has(Downgrade):
+		out = append(out, 2, 0, v, 0, v+1)
+	case o.has(VersionNotOffered):
+		out = append(out, 1, 0, v-1)
+	default:
+		out = append(out, 1, 0, v)
+	}
+	start := len(out)
 	out = capabilities(out, o, codeGetCapabilities, requesterFlags(o))
+	if o.has(VCAVersion) {
+		out[start]--
+	}
 	out = capabilities(out, o, codeCapabilities, responderFlags(o))
-	out = negotiate(out, o)
-	return algorithms(out, o)
+	out = algorithms(negotiate(out, o), o)
+	if o.has(VCAPadding) {
+		out = append(out, 0, 0)
+	}
+	return out
 }
 
 func requesterFlags(o Options) uint32 {
@@ -103,11 +113,19 @@ func requesterFlags(o Options) uint32 {
 	if o.MultiKey {
 		flags |= capMultiKey
 	}
+	if o.Version >= Version14 {
+		flags |= capLarge
+	}
 	return flags
 }
 
 func responderFlags(o Options) uint32 {
-	flags := requesterFlags(o) | capCert | capChallenge | capMeasSigned | capMeasFresh
+	flags := requesterFlags(o) | capCert | capChallenge | capMeasFresh
+	if o.has(Unsigned) {
+		flags |= capMeas
+	} else {
+		flags |= capMeasSigned
+	}
 	if o.Alias {
 		flags |= capAlias
 	}
@@ -151,7 +169,13 @@ func melSpecification(o Options) byte {
 
 // negotiate appends NEGOTIATE_ALGORITHMS with four algorithm tables, 48 bytes.
 func negotiate(out []byte, o Options) []byte {
-	asym, hash, _ := o.Suite.algorithms()
+	asym, hash := o.Suite.get().asym, o.Suite.get().hash
+	if o.has(AlgorithmNotOffered) {
+		asym = 0x90 &^ asym // P-256 and P-384 but for the selected one
+	}
+	if o.has(TwoAlgorithms) {
+		hash |= 0x07
+	}
 	out = append(out, byte(o.Version), codeNegotiate, 4, 0)
 	out = le.AppendUint16(out, 48)
 	out = append(out, 1, otherParams(o))
@@ -159,22 +183,25 @@ func negotiate(out []byte, o Options) []byte {
 	out = le.AppendUint32(out, hash)
 	out = append(out, make([]byte, 15)...) // post-quantum set, reserved, no extended algorithms
 	out = append(out, melSpecification(o))
-	return tables(out, 0x18, 0x02, 0x90)
+	return tables(out, 0x18|o.Suite.get().dhe, 0x02, 0x90)
 }
 
 // algorithms appends ALGORITHMS, 52 bytes. No requester algorithm is selected
 // because neither side offers mutual authentication.
 func algorithms(out []byte, o Options) []byte {
-	asym, hash, dhe := o.Suite.algorithms()
+	sel := o.Suite.get()
+	if o.has(TwoAlgorithms) {
+		sel.hash = 0x07 &^ 0x04
+	}
 	out = append(out, byte(o.Version), codeAlgorithms, 4, 0)
 	out = le.AppendUint16(out, 52)
 	out = append(out, 1, otherParams(o))
 	out = le.AppendUint32(out, measurementHashBit(o.MeasurementHash))
-	out = le.AppendUint32(out, asym)
-	out = le.AppendUint32(out, hash)
+	out = le.AppendUint32(out, sel.asym)
+	out = le.AppendUint32(out, sel.hash)
 	out = append(out, make([]byte, 11)...) // post-quantum selection, reserved
 	out = append(out, melSpecification(o), 0, 0, 0, 0)
-	return tables(out, dhe, 0x02, 0)
+	return tables(out, sel.dhe, 0x02, 0)
 }
 
 // tables appends the structures for DHE group, AEAD suite, requester
@@ -196,7 +223,11 @@ func digests(o Options, chains map[uint8][]byte) []byte {
 		out[2] = mask
 	}
 	for _, s := range o.Slots {
-		out = append(out, sum(o.Suite.hash(), chains[s])...)
+		digest := sum(o.Suite.hash(), chains[s])
+		if s == o.Slot && o.has(DigestsFault) {
+			digest[0] ^= 1
+		}
+		out = append(out, digest...)
 	}
 	if !o.MultiKey {
 		return out
@@ -204,11 +235,15 @@ func digests(o Options, chains map[uint8][]byte) []byte {
 	for i := range o.Slots {
 		out = append(out, byte(i+1))
 	}
-	for range o.Slots {
-		out = append(out, o.model())
+	for _, s := range o.Slots {
+		out = append(out, o.model(s))
 	}
-	for range o.Slots {
-		out = le.AppendUint16(out, keyUsage)
+	for _, s := range o.Slots {
+		usage := uint16(keyUsage)
+		if s == o.Slot && o.has(KeyUsage) {
+			usage &^= usageMeasure
+		}
+		out = le.AppendUint16(out, usage)
 	}
 	return out
 }
@@ -220,23 +255,48 @@ func slotMask(slots []uint8) (mask byte) {
 	return mask
 }
 
-// certificateExchanges is B: GET_DIGESTS, DIGESTS, then one GET_CERTIFICATE
-// and one CERTIFICATE per provisioned slot, each chain in one portion.
+// certificateExchanges is B: GET_DIGESTS, DIGESTS, then GET_CERTIFICATE and
+// CERTIFICATE for every provisioned slot.
 func certificateExchanges(o Options, chains map[uint8][]byte, digests []byte) []byte {
-	v := byte(o.Version)
-	out := append([]byte{v, codeGetDigests, 0, 0}, digests...)
+	out := append([]byte{byte(o.Version), codeGetDigests, 0, 0}, digests...)
 	for _, s := range o.Slots {
-		out = append(out, v, codeGetCertificate, s, 0, 0, 0, 0xff, 0xff)
-		model := byte(0)
-		if o.MultiKey {
-			model = o.model()
+		chain := chains[s]
+		if s == o.Slot && o.has(ChallengeChain) {
+			chain = bytes.Clone(chain)
+			chain[len(chain)-1] ^= 1
 		}
-		out = append(out, v, codeCertificate, s, model)
-		out = le.AppendUint16(out, uint16(len(chains[s])))
-		out = append(out, 0, 0)
-		out = append(out, chains[s]...)
+		portion := len(chain)
+		if o.Portion != 0 {
+			portion = int(o.Portion)
+		}
+		for at := 0; at < len(chain); at += portion {
+			out = certificate(out, o, s, chain, at, portion)
+		}
 	}
 	return out
+}
+
+// certificate is one GET_CERTIFICATE and CERTIFICATE, in the large form from 1.4
+// on.
+func certificate(out []byte, o Options, slot uint8, chain []byte, at, portion int) []byte {
+	v, model := byte(o.Version), byte(0)
+	if o.MultiKey {
+		model = o.model(slot)
+	}
+	n := min(portion, len(chain)-at)
+	rest := len(chain) - at - n
+	if o.Version < Version14 {
+		out = append(out, v, codeGetCertificate, slot, 0)
+		out = le.AppendUint16(le.AppendUint16(out, uint16(at)), 0xffff)
+		out = append(out, v, codeCertificate, slot, model)
+		out = le.AppendUint16(le.AppendUint16(out, uint16(n)), uint16(rest))
+		return append(out, chain[at:at+n]...)
+	}
+	out = append(out, v, codeGetCertificate, slot|largeForm, 0, 0, 0, 0, 0)
+	out = le.AppendUint32(le.AppendUint32(out, uint32(at)), 0xffff_ffff)
+	out = append(out, v, codeCertificate, slot|largeForm, model, 0, 0, 0, 0)
+	out = le.AppendUint32(le.AppendUint32(out, uint32(n)), uint32(rest))
+	return append(out, chain[at:at+n]...)
 }
 
 // opaque is the opaque data of a signed response with its length: empty, or

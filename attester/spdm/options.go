@@ -21,21 +21,14 @@ const (
 	Version11 Version = 0x11
 	Version12 Version = 0x12
 	Version13 Version = 0x13
-)
-
-// Suite is a pair of base asymmetric algorithm and base hash.
-type Suite uint8
-
-// Suites. Both are in the mandatory set of PCIe CMA.
-const (
-	SuiteP384 Suite = iota // ECDSA P-384 with SHA-384, the default
-	SuiteP256              // ECDSA P-256 with SHA-256
+	Version14 Version = 0x14
 )
 
 // Kinds of TSM information, as in key 9 of the container.
 const (
-	TSMTDX    = "tdx-devinfo"      // Intel TDX Connect, DEVICE_INFO_DATA
-	TSMSEVTIO = "sev-tio-tdi-info" // AMD SEV-TIO, TIO_MSG_TDI_INFO response
+	TSMTDX    = "tdx-devinfo"       // Intel TDX Connect, DEVICE_INFO_DATA
+	TSMSEVTIO = "sev-tio-tdi-info"  // AMD SEV-TIO, TIO_MSG_TDI_INFO response
+	TSMCCA    = "cca-rsi-vdev-info" // Arm CCA, RSI_VDEV_GET_INFO
 )
 
 const (
@@ -46,6 +39,16 @@ const (
 	maker     = "ASSIZE"             // fictitious manufacturer
 	product   = "SIMNIC"             // default product
 	firmware  = "assize-simfw 1.4.2" // value of the firmware version block
+)
+
+// SummaryType says over which blocks the challenge summarizes measurements.
+type SummaryType uint8
+
+// Summaries (DSP0274, CHALLENGE).
+const (
+	SummaryOfAll  SummaryType = iota // all blocks, the default
+	SummaryOfTCB                     // ROM and mutable firmware
+	SummaryOfNone                    // no summary
 )
 
 // ErrOptions says that Options contradict each other or SPDM.
@@ -67,6 +70,8 @@ type Options struct {
 	// MeasurementHash is the hash of measurement blocks: crypto.SHA256,
 	// SHA384 or SHA512; 0 means the base hash.
 	MeasurementHash crypto.Hash
+	// Shared keeps RSA keys between devices; nil keeps none.
+	Shared *Shared
 	// Product is the middle part of the DMTF otherName; "" means SIMNIC.
 	Product string
 	// Name goes into key 2 of the container; "" means "spdm:" and the DMTF
@@ -83,12 +88,32 @@ type Options struct {
 	// Alias uses the alias certificate model: a device certificate authority
 	// inside the device issues the leaf.
 	Alias bool
+	// Generic gives the signing slot, which must not be slot 0, a generic
+	// certificate (SPDM 1.3, MultiKey only).
+	Generic bool
+	// NoEKU leaves the extended key usage out of the leaf.
+	NoEKU bool
+	// Portion is the most bytes of a chain that one CERTIFICATE carries; 0 reads
+	// each chain at once. From 1.4 on the large form is used.
+	Portion uint16
+	// Raw asks for raw bit streams instead of digests (SPDM 1.2 or later).
+	Raw bool
+	// Recompute asks for new measurements (SPDM 1.2 or later).
+	Recompute bool
+	// Single reads the number of blocks and then one block at a time, and has only
+	// the last response signed.
+	Single bool
+	// StructuredManifest has a structured manifest (SPDM 1.3) in block 0xFD instead
+	// of a freeform one.
+	StructuredManifest bool
+	// Summary is what the challenge summarizes.
+	Summary SummaryType
 	// Opaque puts one element of the general opaque data format 1 into both
 	// signed responses (SPDM 1.2 or later).
 	Opaque bool
 	// NoChallenge leaves out the CHALLENGE exchange (container key 7).
 	NoChallenge bool
-	// TSM is TSMTDX or TSMSEVTIO for a device that is assigned through TDISP;
+	// TSM is TSMTDX, TSMSEVTIO or TSMCCA for a device that is assigned through TDISP;
 	// "" leaves out interface report and TSM information (keys 8 and 9).
 	TSM string
 	// Function is the PCI requester id (bus << 8 | device << 3 | function) of
@@ -116,12 +141,17 @@ type Options struct {
 	ReportSwapped bool
 	// Unlocked reports the TDI state CONFIG_UNLOCKED. Needs TSM.
 	Unlocked bool
+	// Faults are more of them, see Fault.
+	Faults []Fault
 }
 
 // filled checks o and puts the defaults in.
 func (o Options) filled() (Options, error) {
 	if o.Version == 0 {
 		o.Version = Version12
+	}
+	if !o.Suite.known() {
+		return o, fmt.Errorf("%w: suite %d", ErrOptions, uint8(o.Suite))
 	}
 	if o.MeasurementHash == 0 {
 		o.MeasurementHash = o.Suite.hash()
@@ -137,15 +167,13 @@ func (o Options) filled() (Options, error) {
 	}
 	o.Slots = slices.Clone(o.Slots)
 	o.Ranges = slices.Clone(o.Ranges)
+	o.Faults = slices.Clone(o.Faults)
 	return o, o.check()
 }
 
 func (o Options) check() error {
-	if o.Version < Version11 || o.Version > Version13 {
+	if o.Version < Version11 || o.Version > Version14 {
 		return fmt.Errorf("%w: version 0x%02x", ErrOptions, byte(o.Version))
-	}
-	if o.Suite > SuiteP256 {
-		return fmt.Errorf("%w: suite %d", ErrOptions, o.Suite)
 	}
 	if measurementHashBit(o.MeasurementHash) == 0 {
 		return fmt.Errorf("%w: measurement hash %v", ErrOptions, o.MeasurementHash)
@@ -153,11 +181,21 @@ func (o Options) check() error {
 	if o.Now.Before(authorityStart.AddDate(1, 0, 0)) {
 		return fmt.Errorf("%w: now %s is before the authorities", ErrOptions, o.Now.UTC().Format(time.RFC3339))
 	}
-	if (o.MultiKey && o.Version < Version13) || ((o.Opaque || o.Alias) && o.Version < Version12) {
+	if ((o.MultiKey || o.StructuredManifest) && o.Version < Version13) ||
+		((o.Opaque || o.Alias || o.Raw || o.Recompute || o.Suite == SuiteEd25519) && o.Version < Version12) {
 		return fmt.Errorf("%w: not in SPDM version 0x%02x", ErrOptions, byte(o.Version))
 	}
-	if o.TSM != "" && o.TSM != TSMTDX && o.TSM != TSMSEVTIO {
+	if o.Generic && (!o.MultiKey || o.Slot == 0 || o.Alias) {
+		return fmt.Errorf("%w: a generic certificate needs MultiKey and a slot above 0", ErrOptions)
+	}
+	if o.Summary > SummaryOfNone {
+		return fmt.Errorf("%w: summary %d", ErrOptions, o.Summary)
+	}
+	if !slices.Contains([]string{"", TSMTDX, TSMSEVTIO, TSMCCA}, o.TSM) {
 		return fmt.Errorf("%w: TSM kind %q", ErrOptions, o.TSM)
+	}
+	if _, ok := tdiAlgorithms(o.Suite); o.TSM == TSMSEVTIO && !ok {
+		return fmt.Errorf("%w: SEV-TIO knows no %s", ErrOptions, o.Suite)
 	}
 	if o.TSM == "" && (o.ReportSwapped || o.Unlocked || o.Ranges != nil) {
 		return fmt.Errorf("%w: an interface without a TSM", ErrOptions)
@@ -168,7 +206,10 @@ func (o Options) check() error {
 	if len(o.Ranges) > maxRanges {
 		return fmt.Errorf("%w: %d MMIO ranges, at most %d", ErrOptions, len(o.Ranges), maxRanges)
 	}
-	return o.checkSlots()
+	if err := o.checkSlots(); err != nil {
+		return err
+	}
+	return o.checkFaults()
 }
 
 func (o Options) checkSlots() error {
@@ -183,10 +224,13 @@ func (o Options) checkSlots() error {
 	return nil
 }
 
-// model is the certificate model in DIGESTS and CERTIFICATE of a multi-key
-// connection: 1 device certificate, 2 alias.
-func (o Options) model() byte {
-	if o.Alias {
+// model is the certificate model of a slot in DIGESTS and CERTIFICATE of a
+// multi-key connection: 1 device certificate, 2 alias, 3 generic.
+func (o Options) model(slot uint8) byte {
+	switch {
+	case o.Generic && slot == o.Slot, o.has(GenericSlot0) && slot == 0:
+		return 3
+	case o.Alias:
 		return 2
 	}
 	return 1

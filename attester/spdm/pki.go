@@ -4,7 +4,6 @@ package spdm
 
 import (
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -22,6 +21,7 @@ var (
 	oidDeviceInfo    = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 412, 274, 1}
 	oidHardwareID    = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 412, 274, 2}
 	oidResponderAuth = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 412, 274, 3}
+	oidRequesterAuth = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 412, 274, 4}
 	oidMutable       = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 412, 274, 5}
 	oidSPDMExtension = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 412, 274, 6}
 	oidCMA           = asn1.ObjectIdentifier{2, 23, 147}
@@ -34,20 +34,6 @@ var (
 	authorityStart = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	noExpiry       = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) // RFC 5280 4.1.2.5
 )
-
-func (s Suite) curve() elliptic.Curve {
-	if s == SuiteP256 {
-		return elliptic.P256()
-	}
-	return elliptic.P384()
-}
-
-func (s Suite) hash() crypto.Hash {
-	if s == SuiteP256 {
-		return crypto.SHA256
-	}
-	return crypto.SHA384
-}
 
 // authorities are the certificates above the leaves.
 type authorities struct {
@@ -62,19 +48,20 @@ func (a authorities) issuer() *pki.Authority {
 	return a.intermediate
 }
 
-func newAuthorities(o Options, serial string) (authorities, error) {
+func newAuthorities(o Options, vendor pki.Seed, serial string) (authorities, error) {
 	var a authorities
-	vendor := o.Vendor.Sub("spdm", o.Suite.curve().Params().Name)
+	curve := o.Suite.authority()
+	vendor = vendor.Sub("spdm", curve.Params().Name)
 	// Two vendors have two names, or an unknown root would look like a bad signature.
-	tag := fmt.Sprintf(" %x %s", vendor.Sub("name").Bytes(4), o.Suite.curve().Params().Name)
-	rootKey, err := vendor.Sub("root").ECDSA(o.Suite.curve())
+	tag := fmt.Sprintf(" %x %s", vendor.Sub("name").Bytes(4), curve.Params().Name)
+	rootKey, err := vendor.Sub("root").ECDSA(curve)
 	if err != nil {
 		return a, err
 	}
 	if a.root, err = pki.Root(rootKey, authority(vendor.Sub("root"), "Assize Simulated SPDM Root"+tag)); err != nil {
 		return a, err
 	}
-	middleKey, err := vendor.Sub("intermediate").ECDSA(o.Suite.curve())
+	middleKey, err := vendor.Sub("intermediate").ECDSA(curve)
 	if err != nil {
 		return a, err
 	}
@@ -84,8 +71,8 @@ func newAuthorities(o Options, serial string) (authorities, error) {
 	if !o.Alias {
 		return a, nil
 	}
-	seed := o.Device.Sub("spdm", "device-ca", o.Suite.curve().Params().Name)
-	deviceKey, err := seed.ECDSA(o.Suite.curve())
+	seed := o.Device.Sub("spdm", "device-ca", curve.Params().Name)
+	deviceKey, err := seed.ECDSA(curve)
 	if err != nil {
 		return a, err
 	}
@@ -110,12 +97,12 @@ func authority(seed pki.Seed, name string) *x509.Certificate {
 // signature, CA:FALSE, responder EKU, DMTF otherName, hardware identity in the
 // device model only, mutable in the alias model).
 func leaf(o Options, a authorities, slot uint8, serial string) (*pki.Authority, error) {
-	seed := o.Device.Sub("spdm", "leaf", o.Suite.curve().Params().Name)
+	seed := o.Device.Sub("spdm", "leaf", o.Suite.String())
 	keySeed := seed.Sub("key")
 	if o.MultiKey {
 		keySeed = keySeed.Sub(fmt.Sprint(slot))
 	}
-	key, err := keySeed.ECDSA(o.Suite.curve())
+	key, err := deviceKey(o, keySeed)
 	if err != nil {
 		return nil, err
 	}
@@ -132,25 +119,78 @@ func leaf(o Options, a authorities, slot uint8, serial string) (*pki.Authority, 
 	if o.Expired && slot == o.Slot {
 		t.NotAfter = now.AddDate(0, 0, -1)
 	}
-	san, err := subjectAltName(fmt.Sprintf(otherName, maker, o.Product, serial), serial)
+	if o.NoEKU {
+		t.UnknownExtKeyUsage = nil
+	}
+	if err := o.extend(t, slot, serial); err != nil {
+		return nil, err
+	}
+	if key, err = o.misissue(t, slot, seed, key); err != nil {
+		return nil, err
+	}
+	return a.issuer().Issue(key, t)
+}
+
+// extend adds what SPDM and CMA put into a leaf.
+func (o Options) extend(t *x509.Certificate, slot uint8, serial string) error {
+	san, err := subjectAltName(fmt.Sprintf(otherName, maker, o.Product, serial), serial, o.has(CMA))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	role := oidHardwareID
+	roles := []asn1.ObjectIdentifier{oidHardwareID}
 	if o.Alias {
-		role = oidMutable
+		roles[0] = oidMutable
 	}
-	if t.ExtraExtensions, err = spdmExtensions(role); err != nil {
-		return nil, err
+	if o.has(LeafHardwareIdentity) && slot == o.Slot {
+		roles = append(roles, oidHardwareID)
+	}
+	if o.model(slot) == modelGeneric { // nothing but the names
+		t.KeyUsage, t.UnknownExtKeyUsage, t.ExtraExtensions = 0, nil, []pkix.Extension{san}
+		return nil
+	}
+	if t.ExtraExtensions, err = spdmExtensions(roles...); err != nil {
+		return err
 	}
 	t.ExtraExtensions = append(t.ExtraExtensions, san)
-	return a.issuer().Issue(key, t)
+	return nil
+}
+
+// modelGeneric is the certificate model without rules for the leaf.
+const modelGeneric = 3
+
+// misissue makes a certificate that no responder should have. The result is the
+// key that it names.
+func (o Options) misissue(t *x509.Certificate, slot uint8, seed pki.Seed, key crypto.Signer) (crypto.Signer, error) {
+	if slot != o.Slot {
+		return key, nil
+	}
+	if o.has(LeafEKU) {
+		t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{oidRequesterAuth}
+	}
+	if o.has(LeafKeyUsage) {
+		t.KeyUsage = x509.KeyUsageKeyEncipherment
+	}
+	if o.has(LeafConstraints) {
+		t.BasicConstraintsValid = false
+	}
+	t.IsCA = o.has(LeafCA)
+	if !o.has(LeafKey) {
+		return key, nil
+	}
+	if o.Suite == SuiteP256 {
+		return seed.ECDSA(elliptic.P384())
+	}
+	return seed.ECDSA(elliptic.P256())
 }
 
 // subjectAltName holds the DMTF device information and the CMA function
 // identity. 1AF4:10F0 is in the range that is free for experiments.
-func subjectAltName(info, serial string) (pkix.Extension, error) {
-	cma := "Vendor=1AF4:Device=10F0:CC=020000:REV=01:SSVID=1AF4:SSID=0001:" + serial
+func subjectAltName(info, serial string, foreign bool) (pkix.Extension, error) {
+	vendor := "1AF4"
+	if foreign {
+		vendor = "1AF5"
+	}
+	cma := "Vendor=" + vendor + ":Device=10F0:CC=020000:REV=01:SSVID=1AF4:SSID=0001:" + serial
 	var names []byte
 	for _, n := range []struct {
 		id   asn1.ObjectIdentifier
@@ -172,8 +212,12 @@ func subjectAltName(info, serial string) (pkix.Extension, error) {
 	return pkix.Extension{Id: oidSAN, Value: value}, nil
 }
 
-func spdmExtensions(role asn1.ObjectIdentifier) ([]pkix.Extension, error) {
-	value, err := asn1.Marshal([]struct{ ID asn1.ObjectIdentifier }{{role}})
+func spdmExtensions(roles ...asn1.ObjectIdentifier) ([]pkix.Extension, error) {
+	list := make([]struct{ ID asn1.ObjectIdentifier }, len(roles))
+	for i, r := range roles {
+		list[i].ID = r
+	}
+	value, err := asn1.Marshal(list)
 	if err != nil {
 		return nil, fmt.Errorf("spdm: SPDM extension: %w", err)
 	}
@@ -185,13 +229,21 @@ func serialNumber(o Options) string {
 	return strings.ToUpper(fmt.Sprintf("%x", o.Device.Sub("spdm", "serial").Bytes(8)))
 }
 
-// chainStructure is what CERTIFICATE transports: u16 length of the whole, two
-// zero bytes, hash of the root certificate, certificates from root to leaf.
-func chainStructure(h crypto.Hash, certs []*x509.Certificate) ([]byte, error) {
+// chainStructure is what CERTIFICATE transports: length of the whole (u16 and two
+// zero bytes, from 1.4 on u32), hash of the root certificate, certificates from
+// root to leaf.
+func chainStructure(o Options, certs []*x509.Certificate) ([]byte, error) {
 	out := make([]byte, 4, 4096)
-	out = append(out, sum(h, certs[0].Raw)...)
-	for _, c := range certs {
+	root := sum(o.Suite.hash(), certs[0].Raw)
+	if o.has(RootHash) {
+		root[0] ^= 1
+	}
+	out = append(out, root...)
+	for i, c := range certs {
 		out = append(out, c.Raw...)
+		if i == len(certs)-2 && o.has(ChainSignature) {
+			out[len(out)-1] ^= 1 // of the signature of the leaf's issuer
+		}
 	}
 	if len(out) > 0xffff {
 		return nil, fmt.Errorf("spdm: certificate chain of %d bytes", len(out))
@@ -201,7 +253,7 @@ func chainStructure(h crypto.Hash, certs []*x509.Certificate) ([]byte, error) {
 }
 
 // Root is the vendor's root certificate: what a trust file lists.
-func (d *Device) Root() *x509.Certificate { return d.authorities.root.Cert }
+func (d *Device) Root() *x509.Certificate { return d.vendor.root.Cert }
 
 // Endorsements are the revocation lists (DER) of the vendor's root and
 // intermediate authority, by file name. The intermediate's list is empty
@@ -209,7 +261,7 @@ func (d *Device) Root() *x509.Certificate { return d.authorities.root.Cert }
 func (d *Device) Endorsements() (map[string][]byte, error) {
 	now := d.o.Now.UTC().Truncate(time.Second)
 	from, until := now.Add(-time.Hour), now.AddDate(0, 1, 0)
-	root, err := d.authorities.root.CRL(1, from, until)
+	root, err := d.vendor.root.CRL(1, from, until)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +273,7 @@ func (d *Device) Endorsements() (map[string][]byte, error) {
 		}
 		number, revoked = 2, []*big.Int{cert.Cert.SerialNumber}
 	}
-	intermediate, err := d.authorities.intermediate.CRL(number, from, until, revoked...)
+	intermediate, err := d.vendor.intermediate.CRL(number, from, until, revoked...)
 	if err != nil {
 		return nil, err
 	}
@@ -232,13 +284,13 @@ func (d *Device) Endorsements() (map[string][]byte, error) {
 }
 
 // signer is the key that Evidence uses.
-func signer(o Options, leaf *pki.Authority) (*ecdsa.PrivateKey, error) {
-	if o.WrongSigner {
-		return o.Device.Sub("spdm", "foreign signer").ECDSA(o.Suite.curve())
+func signer(o Options, slot uint8) (crypto.Signer, error) {
+	seed := o.Device.Sub("spdm", "leaf", o.Suite.String()).Sub("key")
+	switch {
+	case o.WrongSigner:
+		seed = o.Device.Sub("spdm", "foreign signer")
+	case o.MultiKey:
+		seed = seed.Sub(fmt.Sprint(slot))
 	}
-	key, ok := leaf.Key.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("spdm: leaf key of type %T", leaf.Key)
-	}
-	return key, nil
+	return deviceKey(o, seed)
 }

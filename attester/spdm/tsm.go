@@ -42,12 +42,15 @@ func (d *Device) Digests(evidence []byte) (Digests, error) {
 	if !bytes.Equal(c.VCA, d.vca) || !bytes.Equal(c.Chains[uint64(d.o.Slot)], d.chains[d.o.Slot]) {
 		return Digests{}, ErrForeign
 	}
-	if (c.TSM == nil) != (d.report == nil) {
+	if (c.TSM == nil) != (d.report == nil || d.o.has(TSMMissing)) {
 		return Digests{}, fmt.Errorf("%w: TSM information present %t", ErrForeign, c.TSM != nil)
 	}
 	out := d.digests(c.Measurements)
-	if c.TSM != nil {
+	switch {
+	case c.TSM != nil:
 		out.TSMInfo = sum(crypto.SHA384, c.TSM.Raw)
+	case d.deviceInfo != nil: // left out of the evidence
+		out.TSMInfo = sum(crypto.SHA384, d.deviceInfo)
 	}
 	return out, nil
 }
@@ -66,46 +69,123 @@ func (d *Device) digests(transcript []byte) Digests {
 
 // tsmInfo is key 9 of the container; nil without a TSM.
 func (d *Device) tsmInfo(transcript []byte) *TSMInfo {
-	if d.o.TSM == "" {
+	if d.o.TSM == "" || d.o.has(TSMMissing) {
 		return nil
 	}
-	out := &TSMInfo{Kind: d.o.TSM, State: stateRun, LockFlags: lockFlags}
-	if d.o.Unlocked {
-		out.State = stateUnlocked
-	}
-	if d.o.TSM == TSMSEVTIO {
-		out.Raw = tdiInfo(d.o, d.digests(transcript))
-	} else {
+	out := &TSMInfo{Kind: d.o.TSM, State: d.o.state(), LockFlags: d.o.lockFlags()}
+	switch d.o.TSM {
+	case TSMSEVTIO:
+		out.Raw = tdiInfo(d.o, d.seen(d.digests(transcript)))
+	case TSMCCA:
+		out.Raw = d.vdevInfo(transcript)
+	default:
 		out.Raw = bytes.Clone(d.deviceInfo)
+	}
+	switch {
+	case d.o.has(TSMUnknown):
+		out.Kind = "assize-unknown-tsm"
+	case d.o.has(TSMMalformed):
+		out.Raw = out.Raw[:len(out.Raw)-1]
+	case d.o.has(TSMContradiction):
+		out.State = stateError
 	}
 	return out
 }
 
+// state is the state of the interface.
+func (o Options) state() uint8 {
+	if o.Unlocked {
+		return stateUnlocked
+	}
+	return stateRun
+}
+
+// seen are digests as the TSM has them: of other objects where it has seen others.
+func (d *Device) seen(sums Digests) Digests {
+	for f, p := range map[Fault]*[]byte{TSMCertificates: &sums.Certificates, TSMVCA: &sums.VCA, TSMMeasurements: &sums.Measurements} {
+		if d.o.has(f) {
+			*p = flipped(*p)
+		}
+	}
+	return sums
+}
+
+// tdiAlgorithms are bytes 2 and 3 of the algorithms in TIO_MSG_TDI_INFO (signature
+// and hash), false for what SEV-TIO has no number for.
+func tdiAlgorithms(s Suite) (bits uint64, ok bool) {
+	switch s {
+	case SuiteRSASSA3072:
+		return 1 | 0<<16 | 1<<24, true
+	case SuiteP256:
+		return 0 | 1<<16 | 0<<24, true
+	case SuiteP384:
+		return 1 | 2<<16 | 1<<24, true
+	}
+	return 0, false
+}
+
 // tdiInfo is the 192-byte TIO_MSG_TDI_INFO response of AMD SEV-TIO: 0 TDI id
 // u64, 8 status u16 (0 bound, 2 unbound), 16 measurement flags u32 (valid,
-// fresh), 20 lock flags u32, 24 algorithms u64, 32 certificates, 80
-// measurements, 128 report, 176 report count u64.
+// fresh), 20 lock flags u32, 24 algorithms u64 (DHE group, AES-256-GCM, signature,
+// hash), 32 certificates, 80 measurements, 128 report, 176 report count u64.
 func tdiInfo(o Options, sums Digests) []byte {
 	const bound, unbound = 0, 2
+	const aes, valid, fresh = 1 << 8, 1 << 0, 1 << 1
 	out := le.AppendUint64(make([]byte, 0, 192), uint64(o.Function))
-	status := uint16(bound)
+	status, flags := uint16(bound), uint32(valid|fresh)
 	if o.Unlocked {
 		status = unbound
 	}
+	if o.has(TSMInvalid) {
+		flags &^= valid
+	}
+	if o.has(TSMStale) {
+		flags &^= fresh
+	}
 	out = le.AppendUint16(out, status)
 	out = append(out, make([]byte, 6)...)
-	out = le.AppendUint32(out, 3)
-	out = le.AppendUint32(out, lockFlags)
-	algs := uint64(1 | 1<<8 | 2<<16 | 1<<24) // secp384r1, AES-256-GCM, P-384, SHA-384
-	if o.Suite == SuiteP256 {
-		algs = 0 | 1<<8 | 1<<16 | 0<<24
-	}
-	out = le.AppendUint64(out, algs)
+	out = le.AppendUint32(out, flags)
+	out = le.AppendUint32(out, uint32(o.lockFlags()))
+	algs, _ := tdiAlgorithms(o.Suite)
+	out = le.AppendUint64(out, algs|aes)
 	out = append(out, sums.Certificates...)
 	out = append(out, sums.Measurements...)
 	out = append(out, sums.Report...)
 	out = le.AppendUint64(out, 1)
 	return le.AppendUint64(out, 0)
+}
+
+// vdevInfo is the 512-byte structure of RSI_VDEV_GET_INFO of Arm CCA: 0x00 flags
+// u64, 0x08 certificate slot u64, 0x10 hash u8 (1 is SHA-512), 0x18 lock nonce
+// u64, 0x20 measurement nonce u64, 0x28 report nonce u64, 0x30 TDISP version u64,
+// 0x38 state u8, from 0x40 on digests of 64 bytes: negotiation, certificates,
+// public key, measurements, report.
+func (d *Device) vdevInfo(transcript []byte) []byte {
+	const tdisp10, sha512, size = 0x10, 1, 512
+	seed := d.o.Device.Sub("spdm", "vdev")
+	out := le.AppendUint64(make([]byte, 0, size), 0)
+	out = le.AppendUint64(out, uint64(d.o.Slot))
+	out = append(out, sha512, 0, 0, 0, 0, 0, 0, 0)
+	lock := seed.Sub("lock").Uint64() | 1
+	if d.o.has(TSMNonce) {
+		lock = 0
+	}
+	for _, n := range []uint64{lock, seed.Sub("measurements").Uint64() | 1, seed.Sub("report").Uint64() | 1, tdisp10} {
+		out = le.AppendUint64(out, n)
+	}
+	out = append(out, d.o.state(), 0, 0, 0, 0, 0, 0, 0)
+	key := d.leaves[d.o.Slot].Cert.RawSubjectPublicKeyInfo
+	for _, object := range []struct {
+		fault Fault
+		raw   []byte
+	}{{TSMVCA, d.vca}, {TSMCertificates, d.chains[d.o.Slot]}, {TSMPublicKey, key}, {TSMMeasurements, transcript}, {"", d.report}} {
+		digest := sum(crypto.SHA512, object.raw)
+		if object.fault != "" && d.o.has(object.fault) {
+			digest = flipped(digest)
+		}
+		out = append(out, digest...)
+	}
+	return append(out, make([]byte, size-len(out))...)
 }
 
 // deviceInfoData is DEVICE_INFO_DATA in the form of the TDX Connect preview
@@ -127,8 +207,15 @@ func deviceInfoData(o Options, chains map[uint8][]byte, record []byte) ([]byte, 
 
 	certs := le.AppendUint32(nil, 1)
 	for s := range uint8(slotCount) {
-		certs = le.AppendUint16(certs, uint16(len(chains[s])))
-		certs = append(certs, chains[s]...)
+		chain := chains[s]
+		if s == o.Slot && o.has(TSMCertificates) {
+			chain = flipped(chain)
+		}
+		certs = le.AppendUint16(certs, uint16(len(chain)))
+		certs = append(certs, chain...)
+	}
+	if o.has(TSMMeasurements) { // the last byte of the debug state
+		record = flipped(record)
 	}
 	meas := le.AppendUint32(le.AppendUint32(nil, 1), 2) // MEAS_CAP with signature
 	meas = append(meas, 1, 0, byte(len(record)), byte(len(record)>>8), byte(len(record)>>16))
@@ -153,16 +240,19 @@ func deviceInfoData(o Options, chains map[uint8][]byte, record []byte) ([]byte, 
 // connectionInfo is the SPDM connection record: version, capabilities,
 // negotiated algorithms, session.
 func connectionInfo(o Options) []byte {
-	asym, hash, dhe := o.Suite.algorithms()
+	sel := o.Suite.get()
+	if o.has(TSMVCA) {
+		sel.asym = 0x90 &^ sel.asym & 0x90
+	}
 	out := append(le.AppendUint32(nil, 1), byte(o.Version), 0)
 	for _, v := range []uint32{responderFlags(o), transferSize, maxMessageSize} {
 		out = le.AppendUint32(out, v)
 	}
 	out = append(out, 1, otherParams(o))
-	for _, v := range []uint32{measurementHashBit(o.MeasurementHash), hash, asym} {
+	for _, v := range []uint32{measurementHashBit(o.MeasurementHash), sel.hash, sel.asym} {
 		out = le.AppendUint32(out, v)
 	}
-	for _, v := range []uint16{dhe, 2, 1} { // AES-256-GCM, SPDM key schedule
+	for _, v := range []uint16{sel.dhe, 2, 1} { // AES-256-GCM, SPDM key schedule
 		out = le.AppendUint16(out, v)
 	}
 	out = append(out, 0x11) // secured message version 1.1

@@ -12,7 +12,8 @@
 // nothing that no scheme would use. It is no part of an appraisal: schemes verify
 // what they use by themselves, more strictly (purposes of certificates, revoked
 // signers, contents) and at the time for which they appraise. Time is not looked
-// at here; Statement has the window.
+// at here; Statement has the window. Of an OCSP response it cannot say more than
+// ErrNoIssuer where the issuer is not in the bundle, see there.
 package check
 
 import (
@@ -40,7 +41,7 @@ const (
 	cnProcessor = "Intel SGX PCK Processor CA"
 )
 
-// ErrSignature is in every error about a document.
+// ErrSignature is in every error about a document that is not what it should be.
 var ErrSignature = errors.New("check: not signed by who it should be")
 
 // Checker knows the roots. It is safe for concurrent use.
@@ -48,9 +49,11 @@ type Checker struct {
 	intel []*x509.Certificate
 	amd   []*x509.Certificate // roots and, behind each, intermediates
 	extra []*x509.Certificate
+
+	nvidia *nvidia
 }
 
-// New makes a checker for the roots of Intel and AMD, and further ones, such as
+// New makes a checker for the roots of Intel, AMD and NVIDIA, and further ones, such as
 // those of simulated machines.
 func New(extra ...*x509.Certificate) (*Checker, error) {
 	c := &Checker{extra: extra}
@@ -72,6 +75,9 @@ func New(extra ...*x509.Certificate) (*Checker, error) {
 		c.amd = append(c.amd, chain...)
 	}
 	c.amd = append(c.amd, extra...)
+	if c.nvidia, err = newNVIDIA(extra); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -80,7 +86,11 @@ type Result struct {
 	endorsements.Statement
 	// Root is the subject of the root below which the signature holds.
 	Root string
-	// Err says why it does not; nil if it does.
+	// Status is what an OCSP response says about its certificate: "good", "revoked"
+	// or "unknown"; empty for other documents. It is worth what Err says.
+	Status string
+	// Err says why it does not; nil if it does. Either ErrSignature or ErrNoIssuer is
+	// in it.
 	Err error
 }
 
@@ -97,19 +107,23 @@ func (c *Checker) All(b *endorsements.Bundle) []Result {
 	for list := range b.RevocationLists() {
 		loose[list.Digest] = list.RevocationList
 	}
+	nv := c.nvidia.of(b)
 	var out []Result
 	for st := range b.Statements() {
 		r := Result{Statement: st}
 		var root *x509.Certificate
-		if set, ok := sets[st.Digest]; ok {
+		if st.Item.Vendor() == endorsements.VendorNVIDIA {
+			root, r.Status, r.Err = nv.check(st)
+		} else if set, ok := sets[st.Digest]; ok {
 			root, r.Err = c.set(st.Item, set)
 		} else {
 			root, r.Err = c.amdDocument(loose[st.Digest], b)
 		}
-		if r.Err != nil {
-			r.Err = fmt.Errorf("%w: %w", ErrSignature, r.Err)
-		} else {
+		switch {
+		case r.Err == nil:
 			r.Root = root.Subject.CommonName
+		case !errors.Is(r.Err, ErrNoIssuer):
+			r.Err = fmt.Errorf("%w: %w", ErrSignature, r.Err)
 		}
 		out = append(out, r)
 	}
@@ -118,13 +132,17 @@ func (c *Checker) All(b *endorsements.Bundle) []Result {
 
 // Document checks a bundle that is one document and nothing else. With extra
 // roots a certificate of an endorsement key whose issuer is not known passes: the
-// intermediates of simulated machines come with their evidence.
+// intermediates of simulated machines come with their evidence. So do the issuers
+// of NVIDIA's devices, so ErrNoIssuer is no error here.
 func (c *Checker) Document(i endorsements.Item, b *endorsements.Bundle) error {
 	all := c.All(b)
 	if len(all) != 1 {
 		return fmt.Errorf("check: %d documents, expected 1", len(all))
 	}
 	if i.Kind == endorsements.ItemVCEK && len(c.extra) > 0 {
+		return nil
+	}
+	if errors.Is(all[0].Err, ErrNoIssuer) {
 		return nil
 	}
 	return all[0].Err

@@ -101,16 +101,17 @@ func (d *disk) list() ([]file, error) {
 	return out, nil
 }
 
-// parseName splits ITEM.SHA256.json and ITEM.SHA256.der.
+// parseName splits ITEM.SHA256.json and ITEM.SHA256.der. An item may have dots.
 func parseName(name string) (file, bool) {
 	parts := strings.Split(name, ".")
-	if len(parts) != 3 || parts[2] != "json" && parts[2] != "der" || !strings.Contains(parts[0], "-") {
+	last := len(parts) - 1
+	if last < 2 || parts[last] != "json" && parts[last] != "der" || !strings.Contains(parts[0], "-") {
 		return file{}, false
 	}
-	if b, err := hex.DecodeString(parts[1]); err != nil || len(b) != sha256.Size {
+	if b, err := hex.DecodeString(parts[last-1]); err != nil || len(b) != sha256.Size {
 		return file{}, false
 	}
-	return file{name: name, item: parts[0], digest: parts[1]}, true
+	return file{name: name, item: strings.Join(parts[:last-1], "."), digest: parts[last-1]}, true
 }
 
 // load takes one file, or removes it if it is not what its name says.
@@ -137,14 +138,7 @@ func (s *Source) load(f file) {
 		when = now
 	}
 	e.again = s.again(i, e, when)
-	old := s.kept[i]
-	if old != nil && !e.newer(old) {
-		s.disk.remove(e.file)
-		return
-	}
-	if old != nil {
-		s.disk.remove(old.file)
-	}
+	e, _ = s.succeed(i, s.kept[i], e)
 	s.uses++
 	e.used = s.uses
 	s.kept[i] = e

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/assize/assize/endorsements"
+	"github.com/assize/assize/internal/limits"
 )
 
 const (
@@ -47,13 +49,13 @@ func (s *Source) begin(i endorsements.Item, now time.Time) (*flight, error) {
 	}
 	sv := s.services[i.Vendor()]
 	switch f := s.failures[i]; {
-	case sv == nil:
+	case sv == nil || slices.Contains(sv.without, i.Kind):
 		return nil, ErrOffline
 	case s.closed:
 		return nil, ErrClosed
 	case f != nil && now.Before(f.until):
 		return nil, fmt.Errorf("%w: %w", ErrRecently, f.err)
-	case sv.flights >= maxFlights:
+	case sv.flights >= sv.most:
 		return nil, ErrBusy
 	}
 	f := &flight{done: make(chan struct{})}
@@ -184,21 +186,16 @@ func (s *Source) keep(i endorsements.Item, raw []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.kept[i]
-	if old != nil && !e.newer(old) {
+	if first, changed := s.succeed(i, s.kept[i], e); first != e {
 		// The same, or one from before: what was known stays known.
-		old.again = s.again(i, old, now)
-		if e.file != "" && e.file != old.file {
-			s.disk.remove(e.file)
+		first.again = s.again(i, first, now)
+		if e = first; changed {
+			s.bundle = nil
 		}
-		e = old
 	} else {
 		s.uses++
 		e.used = s.uses
 		s.kept[i], s.bundle = e, nil
-		if old != nil && old.file != "" && old.file != e.file {
-			s.disk.remove(old.file)
-		}
 		s.evict()
 	}
 	if !now.Before(e.until) {
@@ -207,11 +204,50 @@ func (s *Source) keep(i endorsements.Item, raw []byte) error {
 	return nil
 }
 
+// succeed says which of two entries of an item counts, the newer one, and whether
+// anything is kept that was not before. A response that says that a certificate is
+// revoked stays behind one that does not: such an answer is final (package ocsp),
+// whoever says something better later, and whether he may is for the verifier to
+// see. Files that are needed no longer are removed. It needs the lock; old is nil for
+// the first entry.
+func (s *Source) succeed(i endorsements.Item, old, e *entry) (first *entry, changed bool) {
+	if old == nil {
+		return e, true
+	}
+	first, other, behind := old, e, old.revoked
+	if e.newer(i, old) {
+		first, other = e, old
+	}
+	all := []*entry{old, e}
+	if behind != nil {
+		all = append(all, behind)
+	}
+	var last *entry
+	for _, c := range []*entry{behind, other} {
+		if c != nil && c.revokes && !first.revokes && (last == nil || c.from.After(last.from)) {
+			last = c
+		}
+	}
+	other.revoked, first.revoked = nil, last
+	for _, c := range all {
+		if c.file != "" && c.file != first.file && (last == nil || c.file != last.file) {
+			s.disk.remove(c.file)
+		}
+	}
+	return first, first == e || last != behind
+}
+
 // newer says whether e takes the place of o: it is from a later time, or the same
-// document for longer, because the certificates of who signs it were renewed.
-func (e *entry) newer(o *entry) bool {
+// document for longer, because the certificates of who signs it were renewed. A
+// manifest has no date but that of its signer's certificate, and NVIDIA issues them
+// anew with other contents under the same certificate: of two such ones, that which
+// was fetched last.
+func (e *entry) newer(i endorsements.Item, o *entry) bool {
 	if !e.from.Equal(o.from) {
 		return e.from.After(o.from)
+	}
+	if i.Kind == endorsements.ItemNVRIM && e.until.Equal(o.until) {
+		return e.digest != o.digest
 	}
 	return e.until.After(o.until)
 }
@@ -237,7 +273,22 @@ func (s *Source) read(i endorsements.Item, name string, raw []byte) (*entry, err
 			return nil, err
 		}
 	}
-	return &entry{doc: doc, from: found.From, until: found.Until}, nil
+	e := &entry{doc: doc, from: found.From, until: found.Until, digest: found.Digest}
+	for _, m := range doc.Manifests() {
+		e.above = m.StatusItems()
+	}
+	for _, d := range doc.OCSPResponses() {
+		a, err := endorsements.ParseOCSP(d.Raw)
+		if err != nil {
+			return nil, err
+		}
+		// Who signs may be for nobody here to check, and what is newer stays.
+		if a.ThisUpdate.After(s.o.Now().Add(limits.ClockSkew)) {
+			return nil, fmt.Errorf("source: a response of %s, which is yet to come", a.ThisUpdate.UTC().Format(time.RFC3339))
+		}
+		e.revokes = a.Status == endorsements.StatusRevoked
+	}
+	return e, nil
 }
 
 // again is when to ask for a newer document: some days before this one ends, at
@@ -300,18 +351,28 @@ func (s *Source) forget() {
 	delete(s.failures, first)
 }
 
-// evict drops what was used least recently, above the bound. It needs the lock.
+// evict drops what was used least recently, above the bound. Of OCSP responses
+// there can be as many as somebody makes up serial numbers, so they have no more
+// than three quarters of the places. It needs the lock.
 func (s *Source) evict() {
 	for len(s.kept) > s.o.MaxItems {
+		responses := 0
+		for i := range s.kept {
+			if i.Kind == endorsements.ItemNVOCSP {
+				responses++
+			}
+		}
 		var last endorsements.Item
 		least := s.uses + 1
 		for i, e := range s.kept {
-			if e.used < least {
+			if e.used < least && (i.Kind == endorsements.ItemNVOCSP || responses <= s.o.MaxItems/4*3) {
 				last, least = i, e.used
 			}
 		}
-		if f := s.kept[last].file; f != "" {
-			s.disk.remove(f)
+		for _, e := range []*entry{s.kept[last], s.kept[last].revoked} {
+			if e != nil && e.file != "" {
+				s.disk.remove(e.file)
+			}
 		}
 		delete(s.kept, last)
 	}

@@ -21,7 +21,8 @@
 // at least every Options.MaxAge, while it goes on being used. One that has ended
 // stays in the bundle, where a scheme sees that it has ended and says so, until
 // there is a newer one; Ensure reports it as an error. No document replaces a
-// newer one of the same item.
+// newer one of the same item; a response that says that a certificate is revoked
+// stays beside newer ones that say something else.
 //
 // Nothing here is trusted: schemes verify what they use, at the time for which
 // they appraise. Options.Check keeps documents out that no scheme would use, so
@@ -51,12 +52,31 @@ type Fetcher interface {
 // Service is a fetcher and how often it may be used.
 type Service struct {
 	Fetcher Fetcher
-	// Every is the time between two requests, on average; 0 is 200 ms for Intel
-	// and 10 s for AMD, which answers no more.
+	// Every is the time between two requests, on average; 0 is 200 ms for Intel,
+	// 10 s for AMD, which answers no more, and 100 ms for NVIDIA, which needs one
+	// for each certificate.
 	Every time.Duration
-	// Burst is how many requests may follow one another at once; 0 is 8 for Intel
-	// and 2 for AMD.
+	// Burst is how many requests may follow one another at once; 0 is 8 for Intel,
+	// 2 for AMD, and 32 for NVIDIA: a board of eight GPUs and four switches.
 	Burst int
+	// Without are kinds of documents for which the fetcher has nobody to ask.
+	Without []endorsements.ItemKind
+}
+
+// usual are the rates of a vendor.
+type usual struct {
+	every          time.Duration
+	burst, flights int
+}
+
+func usualOf(v endorsements.Vendor) usual {
+	switch v {
+	case endorsements.VendorAMD:
+		return usual{10 * time.Second, 2, maxFlights}
+	case endorsements.VendorNVIDIA:
+		return usual{100 * time.Millisecond, 32, 4 * maxFlights}
+	}
+	return usual{200 * time.Millisecond, 8, maxFlights}
 }
 
 // Options configure a source. Now is mandatory.
@@ -96,8 +116,11 @@ const (
 	defaultTimeout = time.Minute
 	// maxNeeds is how many needs of one call count.
 	maxNeeds = 8
-	// maxFlights is how many documents of one vendor are fetched or wait at once.
+	// maxFlights is how many documents of one vendor are fetched or wait at once; of
+	// NVIDIA four times as many, which has one for each device.
 	maxFlights = 32
+	// maxAbove is how many documents one call asks for because of a manifest.
+	maxAbove = 16
 )
 
 // ErrNotKept is in what is reported: there is a document and it is used, but it could
@@ -123,6 +146,7 @@ type Source struct {
 	o        Options
 	services map[endorsements.Vendor]*service
 	base     map[endorsements.Item]time.Time // until when the folder has it
+	above    map[string][]endorsements.Item  // status of the signers of the folder's manifests, by identifier
 	disk     *disk                           // nil without a folder
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -142,18 +166,27 @@ type service struct {
 	Fetcher
 	every   time.Duration
 	limiter *rate.Limiter
+	most    int // flights at once
+	without []endorsements.ItemKind
 	flights int       // guarded by Source.mu
 	notYet  time.Time // guarded by Source.mu: the service wants to be left alone
 }
 
-// entry is a document that is kept. Everything but used and again is immutable.
+// entry is a document that is kept. Everything but used, again and revoked is
+// immutable.
 type entry struct {
-	doc   *endorsements.Bundle
-	from  time.Time
-	until time.Time
-	file  string // "" if it is on no disk
-	used  uint64
-	again time.Time // when to ask for a newer one
+	doc    *endorsements.Bundle
+	from   time.Time
+	until  time.Time
+	digest [32]byte
+	above  []endorsements.Item // status of the signers of a manifest
+	file   string              // "" if it is on no disk
+	used   uint64
+	again  time.Time // when to ask for a newer one
+	// revokes: it is a response that says that a certificate is revoked, or on hold.
+	// revoked is such a one from before, see succeed; nil for none.
+	revokes bool
+	revoked *entry
 }
 
 // flight is one document on its way.
@@ -172,20 +205,24 @@ func New(o Options) (*Source, error) {
 	def(&o.MaxAge, defaultAge)
 	def(&o.Timeout, defaultTimeout)
 	s := &Source{
-		o: o, services: map[endorsements.Vendor]*service{}, base: map[endorsements.Item]time.Time{},
+		o: o, services: map[endorsements.Vendor]*service{}, base: map[endorsements.Item]time.Time{}, above: map[string][]endorsements.Item{},
 		kept: map[endorsements.Item]*entry{}, running: map[endorsements.Item]*flight{}, failures: map[endorsements.Item]*failure{},
 	}
 	for vendor, sv := range o.Services {
 		if sv.Fetcher == nil || sv.Every < 0 || sv.Burst < 0 {
 			return nil, fmt.Errorf("source: service of %s without a fetcher, or with a negative rate", vendor)
 		}
-		every, burst := 200*time.Millisecond, 8
-		if vendor == endorsements.VendorAMD {
-			every, burst = 10*time.Second, 2
+		u := usualOf(vendor)
+		def(&sv.Every, u.every)
+		def(&sv.Burst, u.burst)
+		s.services[vendor] = &service{
+			Fetcher: sv.Fetcher, every: sv.Every, limiter: rate.NewLimiter(rate.Every(sv.Every), sv.Burst), most: u.flights, without: sv.Without,
 		}
-		def(&sv.Every, every)
-		def(&sv.Burst, burst)
-		s.services[vendor] = &service{Fetcher: sv.Fetcher, every: sv.Every, limiter: rate.NewLimiter(rate.Every(sv.Every), sv.Burst)}
+	}
+	for _, m := range o.Base.Manifests() {
+		if m.ID != "" {
+			s.above[m.ID] = append(s.above[m.ID], m.StatusItems()...)
+		}
 	}
 	for st := range o.Base.Statements() {
 		if st.Until.After(s.base[st.Item]) {
@@ -235,6 +272,9 @@ func (s *Source) snapshot() *endorsements.Bundle {
 		parts := []*endorsements.Bundle{s.o.Base}
 		for _, i := range sorted(s.kept) {
 			parts = append(parts, s.kept[i].doc)
+			if r := s.kept[i].revoked; r != nil {
+				parts = append(parts, r.doc)
+			}
 		}
 		s.bundle = endorsements.Merge(parts...)
 	}
@@ -287,28 +327,67 @@ func (s *Source) Ensure(ctx context.Context, needs []endorsements.Need) (*endors
 			}
 		}
 	}
-	waiting := make([]*flight, len(items))
-	for k, i := range items {
+	errs = append(errs, s.await(ctx, items)...)
+	return s.Bundle(), errors.Join(errs...)
+}
+
+// await has documents fetched and waits for them. Manifests come first: the status
+// of who signed them can be asked for only when they are there.
+func (s *Source) await(ctx context.Context, items []endorsements.Item) []error {
+	slices.SortStableFunc(items, func(a, b endorsements.Item) int { return isManifest(b) - isManifest(a) })
+	asked := len(items)
+	flights := make([]*flight, 0, asked)
+	var errs []error
+	begin := func(i endorsements.Item) {
 		f, err := s.want(i)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", i, err))
 		}
-		waiting[k] = f
+		flights = append(flights, f)
 	}
-	for k, f := range waiting {
-		if f == nil {
-			continue
-		}
-		select {
-		case <-f.done:
-			if f.err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", items[k], f.err))
+	for _, i := range items {
+		begin(i)
+	}
+	for k := 0; k < len(items); k++ {
+		if f := flights[k]; f != nil {
+			select {
+			case <-f.done:
+				if f.err != nil {
+					errs = append(errs, fmt.Errorf("%s: %w", items[k], f.err))
+				}
+			case <-ctx.Done():
+				errs = append(errs, fmt.Errorf("%s: still being fetched: %w", items[k], context.Cause(ctx)))
 			}
-		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("%s: still being fetched: %w", items[k], context.Cause(ctx)))
+		}
+		for _, i := range s.signers(items[k]) {
+			if !slices.Contains(items, i) && len(items) < asked+maxAbove {
+				items = append(items, i)
+				begin(i)
+			}
 		}
 	}
-	return s.Bundle(), errors.Join(errs...)
+	return errs
+}
+
+func isManifest(i endorsements.Item) int {
+	if i.Kind == endorsements.ItemNVRIM {
+		return 1
+	}
+	return 0
+}
+
+// signers are the responses about who signed a manifest that is there; none for
+// other documents.
+func (s *Source) signers(i endorsements.Item) []endorsements.Item {
+	if i.Kind != endorsements.ItemNVRIM {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.kept[i]; e != nil {
+		return e.above
+	}
+	return s.above[i.RIM]
 }
 
 // want sees to it that a document is there, or on its way. A flight is returned if

@@ -31,6 +31,7 @@ var importTable = []importRow{
 	{place: "integration/...", may: []string{"*"}},
 
 	{place: "internal/archtest"},
+	{place: "internal/cddl"},
 	{place: "internal/limits"},
 	{place: "internal/lru"},
 	{place: "internal/strictjson"},
@@ -61,7 +62,9 @@ var importTable = []importRow{
 	// What NVIDIA publishes about its devices: schemes appraise with it, operators
 	// check it.
 	{place: "verifiers/nvidia/...", may: []string{"corim", "verdict", "internal/limits", "internal/lru"}, inTests: []string{"attester/...", "verifiers/internal/..."}},
-	{place: "verifiers/remote/*", may: append([]string{"verifiers/remote"}, verifierImports...), inTests: []string{"verifiers/verifiertest"}},
+	// A remote backend reads what a vendor's service signed, with the one strict
+	// reader of tokens.
+	{place: "verifiers/remote/*", may: append([]string{"verifiers/remote", "verifiers/internal/...", "trust"}, verifierImports...), inTests: []string{"verifiers/verifiertest"}},
 	// What several schemes of one vendor share, and is no scheme itself. Of it
 	// the framework imports only what reads the form of a leaf, to route it.
 	{place: "verifiers/internal/nvidia/container", may: []string{"internal/limits"}},
@@ -86,11 +89,11 @@ var importTable = []importRow{
 
 	{place: "attester/...", may: []string{
 		"evidence/...", "corim", "endorsements", "trust", "binding", "verifiers/*", "internal/limits",
-	}, inTests: []string{"verdict", "verifiers"}},
+	}, inTests: []string{"verdict", "verifiers", "verifiers/nvidia/...", "verifiers/spdm/eatda"}},
 }
 
 // testImports is what every _test.go file may import.
-var testImports = []string{"internal/limits", "internal/vectors", "samples", "schemas"}
+var testImports = []string{"internal/cddl", "internal/limits", "internal/vectors", "samples", "schemas"}
 
 // externalRow keeps an import path, and everything below it, to some places.
 type externalRow struct {
@@ -122,9 +125,9 @@ var externalTable = []externalRow{
 		why:     "a program that only uses our packages must not link a NATS server",
 	},
 	{
-		path: "net/http", in: []string{"api/...", "attester/ratsd", "cmd/...", "endorsements/*", "integration/..."},
+		path: "net/http", in: []string{"api/...", "attester/ratsd", "cmd/...", "endorsements/*", "integration/...", "verifiers/remote/*"},
 		inTests: []string{"*"},
-		why:     "HTTP is the business of the front door, of collateral fetchers and of the simulated daemon",
+		why:     "HTTP is the business of the front door, of collateral fetchers, of backends that ask a vendor's service, and of the simulated daemon",
 	},
 	{
 		path: "net", in: []string{"api/...", "cmd/...", "fabric/...", "endorsements/*", "integration/...", "internal/..."},

@@ -27,6 +27,7 @@ func described(d *details, c map[string]any) {
 		"board-id": d.board, "gpu-info": d.gpuInfo, "cpr-info": d.cprInfo, "sys-enable-status": d.sysEnable,
 		"measurement-counters": d.counter, "nvdec0": d.nvdec0,
 		"protected-pcie": d.protectedPCIe, "feature-flag": d.feature,
+		"apsku": d.apsku, "firmware-hint": d.firmware, "firmware-hint-ignored": d.hinted,
 	} {
 		if value != "" {
 			c[name] = value
@@ -37,6 +38,12 @@ func described(d *details, c map[string]any) {
 	}
 	if d.version > 0 {
 		c["opaque-version"] = d.version
+	}
+	for name, value := range d.unused {
+		c[name] = value
+	}
+	if d.manifest {
+		c["spdm-manifest"] = true
 	}
 	if len(d.unknown) > 0 {
 		c["opaque-unknown"] = nvidia.List(d.unknown)

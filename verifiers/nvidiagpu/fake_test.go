@@ -31,6 +31,9 @@ func newFakeOf(tb testing.TB, arch, chip, engine string, prefix byte) *fake {
 		{Type: nvidia.OpaqueFWID, Value: d.FWID}, {Type: opaqueProject, Value: []byte("1010\x00")}, {Type: opaqueProtectedPCIe, Value: []byte{0x55}},
 		{Type: nvidia.OpaqueVersion, Value: []byte{1, 0}}, {Type: opaqueFeature, Value: []byte{0, 0}},
 	}
+	if engine == engineFSP {
+		d.Fields, d.Blocks = nil, fspBlocks()
+	}
 	return &fake{d}
 }
 

@@ -4,6 +4,7 @@ package nvidiagpu
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 
@@ -47,10 +48,29 @@ type details struct {
 	// unknown are the field types without a known meaning in a GPU report of
 	// this version.
 	unknown []int
+	// unused are fields that have a name and that no known device reports, in
+	// hexadecimal by that name; see unusedName.
+	unused map[string]string
 	// odd says which fields of a known type cannot be read, and why.
 	odd []string
 	// foreign are the field types by which a switch describes itself.
 	foreign []int
+
+	// The following are only of a GPU whose FSP answers, see describe.
+	fsp bool
+	// apsku is four upper-case hexadecimal digits, firmware five groups of two
+	// ("97.00.F3.00.07"); "" if not known. The firmware is a hint, see hint.
+	apsku, firmware string
+	// hinted says why a hint does not count.
+	hinted string
+	// impostor says that the transcript is of another device than the
+	// certificates.
+	impostor string
+	// raw are the SPDM indices of values that are no digests: state and identity,
+	// for which there need not be reference values.
+	raw []int
+	// manifest: there is an SPDM measurement manifest.
+	manifest bool
 }
 
 // readDetails gives the opaque fields of a signed report their meaning. It does
@@ -164,9 +184,54 @@ func (d *details) readState(f nvidia.Field) (err error) {
 	case nvidia.OpaquePosition, nvidia.OpaqueLock, nvidia.OpaqueGPUs:
 		d.foreign = append(d.foreign, int(f.Type))
 	default:
-		d.unknown = append(d.unknown, int(f.Type))
+		return d.readUnused(f)
 	}
 	return err
+}
+
+// readUnused keeps a field of which no more is known than its name, or not even
+// that.
+func (d *details) readUnused(f nvidia.Field) error {
+	name := unusedName(f.Type)
+	switch {
+	case name == "":
+		d.unknown = append(d.unknown, int(f.Type))
+		return nil
+	case len(f.Value) > maxUnused:
+		return fmt.Errorf("%d bytes, at most %d", len(f.Value), maxUnused)
+	case d.unused == nil:
+		d.unused = map[string]string{}
+	}
+	d.unused[name] = hex.EncodeToString(f.Value)
+	return nil
+}
+
+// maxUnused is room for a key identifier, a name or a word for each of 18 links,
+// in bytes.
+const maxUnused = 256
+
+// unusedName is the name of a type of field in NVIDIA's verifiers whose contents
+// are told nowhere, "" for one that has none.
+func unusedName(typ uint16) string {
+	switch typ {
+	case 1:
+		return "cert-issuer-name"
+	case 2:
+		return "cert-authority-key-identifier"
+	case 5:
+		return "sku"
+	case 7:
+		return "manufacturer-id"
+	case 8:
+		return "tamper-detection"
+	case 9:
+		return "smc"
+	case 10:
+		return "vpr"
+	case 32:
+		return "gpu-link-conn"
+	}
+	return ""
 }
 
 // vbios renders the version as NVIDIA prints it: bytes 3, 2, 1, 0 and 4 in

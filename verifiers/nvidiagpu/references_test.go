@@ -57,6 +57,11 @@ func span(a, b int) (out []int) {
 
 func indexOf(tb testing.TB, entries ...refvalues.Entry) *corim.Index {
 	tb.Helper()
+	return indexAt(tb, at, entries...)
+}
+
+func indexAt(tb testing.TB, at time.Time, entries ...refvalues.Entry) *corim.Index {
+	tb.Helper()
 	author, err := refvalues.NewAuthor("author", at)
 	if err != nil {
 		tb.Fatal(err)
@@ -158,15 +163,15 @@ func TestReferences(t *testing.T) {
 		{name: "a raw value in place of a digest", device: func(f *fake) { f.Blocks[3].Type = 0x81 }, values: chip, executables: 96, configuration: 36,
 			reasons: []string{"measurement-mismatch measurement 3 of"}},
 		{name: "protected PCIe", device: func(f *fake) { f.with(opaqueFeature, []byte{2, 0}).with(opaqueProtectedPCIe, []byte{0xAA}) }, values: chip,
-			executables: 3, configuration: 36, reasons: []string{"configuration protected PCIe"}},
+			executables: 3, configuration: 3},
 		{name: "protected PCIe, says one field", device: func(f *fake) { f.with(opaqueProtectedPCIe, []byte{0xAA}) }, values: chip,
-			executables: 3, configuration: 36, reasons: []string{"configuration protected PCIe"}},
+			executables: 3, configuration: 3},
 		{name: "protected PCIe in no known state", device: func(f *fake) { f.with(opaqueProtectedPCIe, []byte{1}) }, values: chip,
-			executables: 3, configuration: 36, reasons: []string{"configuration protected PCIe"}},
+			executables: 3, configuration: 36, reasons: []string{"configuration protected PCIe is unknown (0x01)"}},
 		{name: "another mode", device: func(f *fake) { f.with(opaqueFeature, []byte{9, 0}) }, values: chip,
 			executables: 3, configuration: 36, reasons: []string{"configuration unknown (9)"}},
 		{name: "no mode", device: func(f *fake) { f.Without(opaqueFeature) }, values: chip, executables: 3, configuration: 36, reasons: []string{"configuration does not say in which mode"}},
-		{name: "newer opaque data", device: func(f *fake) { f.with(nvidia.OpaqueVersion, []byte{2, 0}) }, values: chip, executables: 3, configuration: 36,
+		{name: "newer opaque data", device: func(f *fake) { f.with(nvidia.OpaqueVersion, []byte{2, 0}) }, values: chip, executables: 3, configuration: 96,
 			reasons: []string{"configuration opaque data of version 2"}},
 		{name: "a field that cannot be read", device: func(f *fake) { f.with(opaqueBoard, []byte{1}) }, values: chip, executables: 3, configuration: 36,
 			reasons: []string{"configuration cannot be read"}},
@@ -196,8 +201,16 @@ func TestReferences(t *testing.T) {
 					t.Errorf("no reason %q: %v", want, a.Reasons)
 				}
 			}
-			if c.executables == 3 && c.configuration == 3 && !slices.Equal(codes(a), []string{verdict.ReasonNoCollateral}) {
-				t.Errorf("reasons %v", a.Reasons)
+			if c.executables == 3 && c.configuration == 3 {
+				if !slices.Equal(codes(a), []string{verdict.ReasonNoCollateral}) || a.Vector[verdict.RuntimeOpaque] != verdict.ClaimNone || a.Claims["measres"] != "success" || a.Claims["dbgstat"] != "disabled" {
+					t.Errorf("%v, reasons %v", a.Vector, a.Reasons)
+				}
+			}
+			if c.executables != 3 && (a.Claims["secboot"] != nil || a.Claims["dbgstat"] != nil || a.Claims["measres"] == "success" || a.Vector[verdict.RuntimeOpaque] != 0) {
+				t.Errorf("claims of firmware that is not proven: %v %v", a.Vector, a.Claims)
+			}
+			if a.Facts.PeersRequired != strings.HasPrefix(c.name, "protected PCIe") {
+				t.Errorf("peers required: %t", a.Facts.PeersRequired)
 			}
 			if (a.Claims["not-compared"] != nil) != (c.name == "NVDEC off, its index differs") {
 				t.Errorf("not compared: %v", a.Claims["not-compared"])

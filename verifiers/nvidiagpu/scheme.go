@@ -13,18 +13,20 @@
 // report alone.
 //
 // What is proved: the report is signed by a key that NVIDIA's device identity
-// root certified for one GPU, and it answers the challenge; and, with reference
-// values, that its firmware is the one they name. What is not: that the GPU is
-// not revoked, that it is attached to this machine. So the best status is a
-// warning; see README.md.
+// root certified for one GPU, and it answers the challenge; with OCSP responses,
+// that the GPU is not revoked; and, with NVIDIA's manifests or the operator's
+// reference values, that its firmware is the one they name. What is not: that it is
+// attached to this machine, and what runs on it; see README.md.
 package nvidiagpu
 
 import (
 	"regexp"
 
+	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/appraisal"
 	"github.com/assize/assize/verifiers/internal/nvidia"
 	"github.com/assize/assize/verifiers/internal/nvidia/container"
 )
@@ -33,7 +35,7 @@ const (
 	// Name is the scheme's slug.
 	Name = "nvidia-gpu"
 	// Version is the SemVer of this implementation.
-	Version = "0.1.0"
+	Version = "0.2.0"
 	// MediaType is the registered type of the evidence, which NVSwitches share;
 	// the set of schemes tells them apart by the member "arch" (see
 	// verifiers.Set.Route).
@@ -74,15 +76,26 @@ func ParseReport(raw []byte) (*Report, error) { return nvidia.ParseReport(raw) }
 // Scheme describes the scheme nvidia-gpu.
 func Scheme() verifiers.Scheme {
 	k := kind()
+	policy := k.Policy
 	return verifiers.Scheme{
 		Name: Name, Class: verifiers.ClassDevice, Version: Version,
 		Accepts: k.Accepts(),
 		Signed:  true, MaxEvidence: MaxEvidence,
 		NonceSize: NonceSize,
 		Required:  []verdict.ClaimName{verdict.Hardware, verdict.Configuration, verdict.Executables},
-		Split:     func(_ evidence.MediaType, raw []byte) ([][]byte, error) { return container.Split(raw) },
+		Split:     func(mt evidence.MediaType, raw []byte) ([][]byte, error) { return container.Split(mt.Base, raw) },
+		Policy:    &policy,
+		Needs:     func(_ evidence.MediaType, raw []byte) []endorsements.Need { return k.Needs(raw) },
 		New:       func(d verifiers.Deps) (verifiers.Verifier, error) { return nvidia.New(k, d) },
 	}
+}
+
+// archHopper is the architecture whose rules differ in places.
+const archHopper = "HOPPER"
+
+// chips are the names of chips in the certificates, by architecture.
+func chips() map[string]*regexp.Regexp {
+	return map[string]*regexp.Regexp{archHopper: regexp.MustCompile(`^GH1[0-9]{2}$`), "BLACKWELL": regexp.MustCompile(`^GB1[0-9]{2}$`)}
 }
 
 // kind describes GPUs: NVIDIA names one device CA, and the chips of
@@ -90,11 +103,13 @@ func Scheme() verifiers.Scheme {
 func kind() *nvidia.Kind {
 	return &nvidia.Kind{
 		Scheme: Name, Noun: "GPU", DeviceType: "gpu", Prefix: gpuClaim,
-		Chips: map[string]*regexp.Regexp{
-			"HOPPER":    regexp.MustCompile(`^GH1[0-9]{2}$`),
-			"BLACKWELL": regexp.MustCompile(`^GB1[0-9]{2}$`),
-		},
+		Chips:    chips(),
 		Prefixes: map[string]byte{"GSP": 0x41, "FSP": 0x40},
-		Judge:    judge,
+		Policy:   defaults(),
+		Parameters: func(p *appraisal.Policy) nvidia.Parameters {
+			return appraisal.Parameters[Parameters](p).Parameters
+		},
+		Manifests: manifests,
+		Judge:     judge,
 	}
 }

@@ -107,7 +107,8 @@ func TestFakeIsGood(t *testing.T) {
 	if m := a.Claims["measurements"].(map[string]any); len(m) != 3 || m["1"] != strings.Repeat("01", 48) {
 		t.Errorf("measurements %v", m)
 	}
-	if a.Claims["feature-flag"] != "spt" || a.Claims["protected-pcie"] != "off" || a.Claims["revocation"] != "not checked" {
+	if a.Claims["feature-flag"] != "spt" || a.Claims["protected-pcie"] != "off" || len(a.Claims["revocation"].([]any)) != 3 ||
+		a.Claims["revocation"].([]any)[0].(map[string]any)["status"] != "missing" {
 		t.Errorf("claims %v", a.Claims)
 	}
 	for _, e := range []struct {
@@ -305,10 +306,10 @@ func TestReportVerdicts(t *testing.T) {
 				_, said := a.Claims[gpuClaim+"attestation-report-cert-chain-fwid-match"]
 				return a.Claims["fwid"] == "absent" && !said
 			}},
-		{"no opaque data", func(f *fake) { f.Fields = nil }, "", verdict.TierWarning, nil},
+		{"no opaque data", func(f *fake) { f.Fields = nil }, "claim-not-asserted", verdict.TierWarning, nil},
 		{"unknown opaque type", field(77, []byte{1}), "", verdict.TierWarning,
 			func(a verdict.Appraisal) bool { return reflect.DeepEqual(a.Claims["opaque-unknown"], []any{77}) }},
-		{"newer opaque version", func(f *fake) { field(nvidia.OpaqueVersion, []byte{2, 0})(f); field(nvidia.OpaquePDI, pdis(5))(f) }, "configuration", verdict.TierWarning,
+		{"newer opaque version", func(f *fake) { field(nvidia.OpaqueVersion, []byte{2, 0})(f); field(nvidia.OpaquePDI, pdis(5))(f) }, "configuration", verdict.TierContraindicated,
 			func(a verdict.Appraisal) bool { return a.Facts.Peers == nil && a.Claims["feature-flag"] == nil }},
 		{"padded", func(f *fake) { f.Trail = make([]byte, 3) }, "", verdict.TierWarning,
 			func(a verdict.Appraisal) bool { return a.Claims["padded"] == 3 }},

@@ -89,7 +89,7 @@ func TestNewerOpaqueVersion(t *testing.T) {
 	f := newFake(t).with(opaqueFeature, []byte{1, 2, 3, 4}).with(opaqueBoard, []byte{1}).with(nvidia.OpaquePDI, make([]byte, 9)).
 		with(opaqueProtectedPCIe, []byte{0xAA}).with(nvidia.OpaqueVersion, []byte{2, 0})
 	a := f.appraise()
-	if a.Status() != verdict.TierWarning || a.Vector[verdict.Configuration] != 36 || a.Vector[verdict.Hardware] != 32 ||
+	if a.Status() != verdict.TierContraindicated || a.Vector[verdict.Configuration] != 96 || a.Vector[verdict.Hardware] != 32 ||
 		!slices.Equal(extraCodes(a), []string{"configuration"}) || !strings.Contains(fmt.Sprint(a.Reasons), "version 2") {
 		t.Fatalf("vector %v, reasons %v", a.Vector, a.Reasons)
 	}

@@ -20,7 +20,6 @@ import (
 	"github.com/assize/assize/internal/vectors"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
-	"github.com/assize/assize/verifiers/internal/nvidia"
 	"github.com/assize/assize/verifiers/internal/nvidia/container"
 	"github.com/assize/assize/verifiers/internal/nvidia/nvidiatest"
 	"github.com/confidentsecurity/go-nvtrust/pkg/gonvtrust/mocks"
@@ -220,123 +219,6 @@ func TestPeersAreTheSwitches(t *testing.T) {
 	}
 }
 
-// What NVIDIA's own service said about one report, wherever both say something.
-func TestClaimsAgreeWithNVIDIA(t *testing.T) {
-	var token map[string]map[string]any
-	if err := json.Unmarshal(vectors.Read(t, sdkDir+"testdata/sample_attestation_data/hopperClaimsv3_decoded.json"), &token); err != nil {
-		t.Fatal(err)
-	}
-	leaf, nonce := wrapText(t, "HOPPER", vectors.Read(t, nvtrust+"hopperAttestationReport.txt"), vectors.Read(t, nvtrust+"hopperCertChain.txt"))
-	a := appraise(t, newTest(t, verifiers.Deps{}), leaf, nonce, at)
-	compared := 0
-	for name, want := range token["GPU-0"] {
-		got, ok := a.Claims[name]
-		if !ok {
-			continue
-		}
-		if chain, is := want.(map[string]any); is {
-			ours := got.(map[string]any)
-			if ours["x-nvidia-cert-ocsp-status"] != "unknown" {
-				t.Errorf("%s: OCSP status %v", name, ours)
-			}
-			for _, k := range []string{"x-nvidia-cert-status", "x-nvidia-cert-expiration-date"} {
-				if ours[k] != chain[k] {
-					t.Errorf("%s: %s is %v, NVIDIA says %v", name, k, ours[k], chain[k])
-				}
-			}
-		} else if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s is %v, NVIDIA says %v", name, got, want)
-		}
-		compared++
-	}
-	if compared != 12 {
-		t.Errorf("%d claims compared", compared)
-	}
-}
-
-// oracle is the output of NVIDIA's own parser.
-type oracle struct {
-	NumberOfBlocks, MeasurementRecordLength, OpaqueLength int
-	Nonce, Signature                                      string
-	MeasurementRecord                                     struct {
-		MeasurementBlocks map[string]struct {
-			Type  int    `json:"DMTFSpecMeasurementValueType"`
-			Size  int    `json:"DMTFSpecMeasurementValueSize"`
-			Value string `json:"DMTFSpecMeasurementValue"`
-		}
-	}
-	OpaqueData struct{ OpaqueDataField map[string]any }
-}
-
-func readOracle(t *testing.T, name string) (o oracle) {
-	t.Helper()
-	if err := json.Unmarshal(vectors.Read(t, sdkDir+"testdata/"+name), &o); err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
-// compare checks a parsed report against the oracle field by field.
-func (o oracle) compare(t *testing.T, r *Report, types map[string]uint16) {
-	t.Helper()
-	eq := func(what, want string, got []byte) {
-		t.Helper()
-		if want != "0x"+hex.EncodeToString(got) {
-			t.Errorf("%s is %x, expected %s", what, got, want)
-		}
-	}
-	eq("responder nonce", o.Nonce, r.ResponderNonce)
-	eq("signature", o.Signature, r.Signature)
-	if len(r.Blocks) != o.NumberOfBlocks || len(o.MeasurementRecord.MeasurementBlocks) != o.NumberOfBlocks {
-		t.Fatalf("%d blocks, expected %d", len(r.Blocks), o.NumberOfBlocks)
-	}
-	size := 0
-	for _, b := range r.Blocks {
-		want := o.MeasurementRecord.MeasurementBlocks[fmt.Sprint(b.Index)]
-		eq(fmt.Sprintf("block %d", b.Index), want.Value, b.Value)
-		if want.Size != len(b.Value) || want.Type != int(b.Type) {
-			t.Errorf("block %d: type %d, size %d", b.Index, b.Type, len(b.Value))
-		}
-		size += 7 + len(b.Value)
-	}
-	if size != o.MeasurementRecordLength {
-		t.Errorf("record of %d bytes, expected %d", size, o.MeasurementRecordLength)
-	}
-	opaque := map[uint16][]byte{}
-	size = 0
-	for _, f := range r.Opaque {
-		opaque[f.Type] = f.Value
-		size += 4 + len(f.Value)
-	}
-	if size != o.OpaqueLength {
-		t.Errorf("opaque data of %d bytes, expected %d", size, o.OpaqueLength)
-	}
-	for name, want := range o.OpaqueData.OpaqueDataField {
-		if s, ok := want.(string); ok {
-			eq(name, s, opaque[types[name]])
-		}
-	}
-}
-
-// NVIDIA's parser on a report that is on record (of a switch: one layout).
-func TestParserAgreesWithNVIDIA(t *testing.T) {
-	r, err := ParseReport(unhex(t, string(vectors.Read(t, sdkDir+"testdata/switchAttestationReport.txt"))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	readOracle(t, "switch_spdm_parsed_output.json").compare(t, r, map[string]uint16{
-		"OPAQUE_FIELD_ID_DEVICE_PDI": 22, "OPAQUE_FIELD_ID_SWITCH_LOCK_STATUS": 25,
-		"OPAQUE_FIELD_ID_SWITCH_POSITION_ID": 24, "OPAQUE_FIELD_ID_VBIOS_VERSION": 6,
-	})
-	var req struct{ Nonce string }
-	if err := json.Unmarshal(vectors.Read(t, sdkDir+"testdata/switch_spdm_req_parsed_output.json"), &req); err != nil {
-		t.Fatal(err)
-	}
-	if req.Nonce != "0x"+hex.EncodeToString(r.Nonce) {
-		t.Errorf("nonce %x, expected %s", r.Nonce, req.Nonce)
-	}
-}
-
 // serialOf is the serial number of a certificate in lower-case hexadecimal.
 func serialOf(t *testing.T, der []byte) string {
 	t.Helper()
@@ -345,43 +227,4 @@ func serialOf(t *testing.T, der []byte) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("%x", c.SerialNumber)
-}
-
-// NVIDIA's parser on a GPU report that is not on record itself: encoded again
-// from what the parser said, in the order in which GPUs write the fields.
-func TestDetailsAgreeWithNVIDIA(t *testing.T) {
-	o := readOracle(t, "spdm_parsed_output.json")
-	names := []struct {
-		name string
-		typ  uint16
-	}{
-		{"VBIOS_VERSION", 6}, {"BOARD_ID", 14}, {"CHIP_SKU", 15}, {"CHIP_SKU_MOD", 16}, {"PROJECT", 17}, {"PROJECT_SKU", 18},
-		{"PROJECT_SKU_MOD", 19}, {"DRIVER_VERSION", 3}, {"GPU_INFO", 4}, {"CPRINFO", 13}, {"NVDEC0_STATUS", 11}, {"FWID", 20}, {"PROTECTED_PCIE_STATUS", 21},
-	}
-	types := map[string]uint16{}
-	// The parser prints the counters as numbers and does not print the version
-	// and the feature flag at all, which its opaque length counts.
-	fields := []nvidiatest.Field{
-		{Type: nvidia.OpaqueMSRSCNT, Value: make([]byte, 256)}, {Type: nvidia.OpaqueVersion, Value: []byte{1, 0}}, {Type: opaqueFeature, Value: []byte{0, 0}},
-	}
-	for _, n := range names {
-		types["OPAQUE_FIELD_ID_"+n.name] = n.typ
-		fields = append(fields, nvidiatest.Field{Type: n.typ, Value: unhex(t, strings.TrimPrefix(o.OpaqueData.OpaqueDataField["OPAQUE_FIELD_ID_"+n.name].(string), "0x"))})
-	}
-	var blocks []nvidiatest.Block
-	for i := 1; i <= o.NumberOfBlocks; i++ {
-		b := o.MeasurementRecord.MeasurementBlocks[fmt.Sprint(i)]
-		blocks = append(blocks, nvidiatest.Block{Index: uint8(i), Type: uint8(b.Type), Value: unhex(t, strings.TrimPrefix(b.Value, "0x"))})
-	}
-	msg := nvidiatest.Unsigned(make([]byte, NonceSize), blocks, fields)
-	r, err := ParseReport(append(msg, unhex(t, strings.TrimPrefix(o.Signature, "0x"))...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.ResponderNonce = unhex(t, strings.TrimPrefix(o.Nonce, "0x"))
-	o.compare(t, r, types)
-	d := readDetails(r.Opaque)
-	if d.odd != nil || d.unknown != nil || d.vbios != "96.00.74.00.20" || d.driver != "580.159.03" || d.protectedPCIe != "off" || d.chipSKU != "862" || d.nvdec0 != "off" || d.board != "a1040000" {
-		t.Fatalf("%+v", d)
-	}
 }

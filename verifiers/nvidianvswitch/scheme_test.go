@@ -148,7 +148,7 @@ func TestFakeIsGood(t *testing.T) {
 	for name, want := range map[string]any{
 		"x-nvidia-device-type": "nvswitch", "x-nvidia-switch-bios-version": "96.10.55.00.01", "x-nvidia-switch-pdi": "203eb31ad9ed0008",
 		"x-nvidia-switch-arch-check": true, "x-nvidia-switch-attestation-report-nonce-match": true, "lock-status": "locked", "position": 2,
-		"disabled-ports": "ec00", "fwid": "absent", "revocation": "not checked", "hwmodel": "LS_10 A01 FSP BROM",
+		"disabled-ports": "ec00", "fwid": "absent", "measres": "not-run", "hwmodel": "LS_10 A01 FSP BROM",
 	} {
 		if a.Claims[name] != want {
 			t.Errorf("claim %s is %v", name, a.Claims[name])
@@ -294,7 +294,7 @@ func TestReportVerdicts(t *testing.T) {
 		{"odd counters, position and ports", func(f *fake) {
 			f.With(nvidia.OpaqueMSRSCNT, make([]byte, 3)).With(nvidia.OpaquePosition, nil).With(opaqueDisabledPorts, nil)
 		}, "configuration", warning, nil},
-		{"version", func(f *fake) { f.With(nvidia.OpaqueVersion, []byte{2, 0}) }, "configuration", warning,
+		{"version", func(f *fake) { f.With(nvidia.OpaqueVersion, []byte{2, 0}) }, "configuration", contra,
 			func(a verdict.Appraisal) bool {
 				return a.Facts.Peers == nil && a.Claims["lock-status"] == nil && a.Claims["x-nvidia-switch-pdi"] == "203eb31ad9ed0008"
 			}},
@@ -303,7 +303,7 @@ func TestReportVerdicts(t *testing.T) {
 		}, "identity-mismatch configuration", contra, nil},
 		{"version, PDI of a new form", func(f *fake) {
 			f.With(nvidia.OpaqueVersion, []byte{2, 0}).With(nvidia.OpaquePDI, make([]byte, 16))
-		}, "claim-not-asserted configuration", warning, nil},
+		}, "claim-not-asserted configuration", contra, nil},
 		{"firmware in debug state", func(f *fake) { f.Ext = nvidiatest.TCBInfo(0x90000001) }, "debug-enabled", contra,
 			func(a verdict.Appraisal) bool { return a.Vector[verdict.Configuration] == 96 }},
 		{"padded", func(f *fake) { f.Trail = make([]byte, 3) }, "", warning, func(a verdict.Appraisal) bool { return a.Claims["padded"] == 3 }},

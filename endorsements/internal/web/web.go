@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package web is the one way in which fetchers of collateral make requests: GET
-// to the service that was configured and nobody else, no redirect followed, every
+// Package web is the one way in which fetchers of collateral make requests: GET,
+// or POST for what asks with a body, to the service that was configured and nobody else, no redirect followed, every
 // answer bounded, nothing tried twice. Begin with New.
 package web
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -45,8 +46,8 @@ func New(name, base string, client *http.Client) (*Client, error) {
 		return nil, fmt.Errorf("%s: no HTTP client", name)
 	}
 	u, err := url.Parse(base)
-	if err != nil {
-		return nil, fmt.Errorf("%s: URL of the service: %w", name, err)
+	if err != nil { // which repeats the text, and there might be a password in it
+		return nil, fmt.Errorf("%s: the URL of the service is none", name)
 	}
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
@@ -80,9 +81,16 @@ type Request struct {
 	Types []string
 	// Limit is the size of the largest answer in bytes.
 	Limit int64
+	// Body, if there is one, is posted as ContentType.
+	Body        []byte
+	ContentType string
+	// Bearer is a secret for the header Authorization, "" for none. It is in no
+	// error.
+	Bearer string
 }
 
-// Get makes a request. Errors are *endorsements.FetchError.
+// Get makes a request: with a body it is a POST. Errors are
+// *endorsements.FetchError.
 func (c *Client) Get(ctx context.Context, r Request) (body []byte, header http.Header, err error) {
 	fail := func(status int, format string, args ...any) error {
 		return &endorsements.FetchError{Status: status, Err: fmt.Errorf(c.name+": "+format, args...)}
@@ -90,11 +98,10 @@ func (c *Client) Get(ctx context.Context, r Request) (body []byte, header http.H
 	target := *c.base
 	target.Path += r.Path
 	target.RawQuery = r.Query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	req, err := r.http(ctx, target.String())
 	if err != nil {
 		return nil, nil, fail(0, "%w", err)
 	}
-	req.Header.Set("Accept", r.Accept)
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, nil, fail(0, "%w", err)
@@ -119,6 +126,27 @@ func (c *Client) Get(ctx context.Context, r Request) (body []byte, header http.H
 		return nil, nil, fail(res.StatusCode, "empty answer")
 	}
 	return body, res.Header, nil
+}
+
+// http is the request to a URL.
+func (r Request) http(ctx context.Context, target string) (*http.Request, error) {
+	method, body := http.MethodGet, io.Reader(nil)
+	if r.Body != nil {
+		method, body = http.MethodPost, bytes.NewReader(r.Body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", r.Accept)
+	if r.Body != nil {
+		req.Header.Set("Content-Type", r.ContentType)
+		req.GetBody = nil // nothing is sent twice
+	}
+	if r.Bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+r.Bearer)
+	}
+	return req, nil
 }
 
 // Refuse is an answer of the right size and type that is not what was asked for.

@@ -5,7 +5,6 @@ package nvidia
 import (
 	"encoding/hex"
 	"strconv"
-	"time"
 
 	"github.com/assize/assize/verdict"
 )
@@ -51,9 +50,7 @@ func (p *Proof) Claims() map[string]any {
 	c["hwmodel"], c["ueid"] = p.Chain.ID.Model, p.Chain.ID.UEID
 	c["eat_nonce"] = hex.EncodeToString(p.Report.Nonce)
 	c[k.ReportClaim("cert-chain")] = map[string]any{
-		"x-nvidia-cert-status":          "valid",
-		"x-nvidia-cert-expiration-date": p.Chain.Expires().UTC().Format(time.RFC3339),
-		"x-nvidia-cert-ocsp-status":     "unknown",
+		"x-nvidia-cert-status": "valid", "x-nvidia-cert-expiration-date": stamp(p.Chain.Expires()), "x-nvidia-cert-ocsp-status": "unknown",
 	}
 	c["pdi"], c["arch"], c["engine"] = p.Chain.ID.PDI, p.Device.Arch, p.Chain.ID.Engine
 	c["root_sha256"] = p.Chain.Root // tells a simulated machine from NVIDIA's

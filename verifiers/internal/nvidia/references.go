@@ -35,6 +35,22 @@ type Expected struct {
 	// it is; see EngineState. Without an Engine that is "".
 	Engine int
 	State  EngineState
+	// Switch: the device has a BIOS and no driver.
+	Switch bool
+	// Optional are indices of values that need no reference value: state and
+	// identity rather than firmware. One that has a value is compared.
+	Optional []int
+	// Transcript, unless it is zero, is an environment whose triples have all blocks
+	// by their SPDM index, as NVIDIA's CoRIMs do.
+	Transcript corim.Environment
+	// Driver and VBIOS (or BIOS) are the versions in the report, and DriverID and
+	// VBIOSID the identifiers of their manifests; "" where the device does not say.
+	Driver, VBIOS, DriverID, VBIOSID string
+}
+
+// Manifests are the identifiers of the manifests of a device.
+func (e *Expected) Manifests() []string {
+	return slices.DeleteFunc([]string{e.DriverID, e.VBIOSID}, func(s string) bool { return s == "" })
 }
 
 // EngineState is whether the engine with an index of its own is on.
@@ -47,73 +63,164 @@ const (
 	EngineNone EngineState = "" // nothing is said, or there is no such index
 )
 
-// Compared is what reference values say about a device.
-type Compared struct {
-	// Matched: all that was measured is proven.
-	Matched bool
-	// Mismatched: something differs, or documents contradict each other.
-	Mismatched bool
+// corimComparison is what one set of CoRIMs says about a device.
+type corimComparison struct {
+	whole *reference.Report
+	parts []*reference.Report
+	all   *reference.Report
+	need  []reference.Finding
+	// matched: one triple of the chip, or one of each part, holds as a whole, and
+	// every measurement that is not zero is proven.
+	matched bool
+	// mismatched: something differs. byParts tells both for the parts alone, which
+	// speak of this very release.
+	mismatched, byParts bool
+	// conflict are indices in two parts.
+	conflict []string
+	reasons  []verdict.Reason
+	// skipped: the index of the engine that is off differs.
+	skipped bool
+	// tolerated are indices that differ and may; all else matches then.
+	tolerated []int
 }
 
-// Compare compares the measurements with the reference values and sets the claim
-// executables: 3, approved at boot, if every measurement that is not zero is
-// proven and the documents that prove it cover the whole of the firmware. It is
-// never 2: nothing here measures what runs on the device.
-//
-// A value of zeros without a reference value is an index that nothing was
-// measured into; with one it is compared. An index that two parts speak of is a
-// contradiction, as NVIDIA's own verifiers have it.
-func (p *Proof) Compare(e Expected, a *verdict.Appraisal) Compared {
-	a.Facts.Environments = reference.Names(append([]corim.Environment{e.Whole}, e.Parts...)...)
-	q := reference.Query{Index: p.References, Items: p.items(), Time: p.Time, Unsigned: p.unsigned}
-	if q.Index != nil {
+// byReferences compares the measurements with the CoRIMs of an index. A value of
+// zeros without a reference value is an index that nothing was measured into;
+// with one it is compared. An index that two parts speak of is a contradiction,
+// as NVIDIA's own verifiers have it.
+func (p *Proof) byReferences(index *corim.Index, e Expected, unsigned bool) *corimComparison {
+	c := p.compareItems(index, e, unsigned, p.items(0))
+	if e.Transcript == (corim.Environment{}) || c.speaks() {
+		return c
+	}
+	whole := Expected{Whole: e.Transcript, Optional: e.Optional}
+	if t := p.compareItems(index, whole, unsigned, p.items(1)); t.speaks() {
+		return t
+	}
+	return c
+}
+
+func (p *Proof) compareItems(index *corim.Index, e Expected, unsigned bool, items []reference.Item) *corimComparison {
+	q := reference.Query{Index: index, Items: items, Time: p.Time, Unsigned: unsigned}
+	if index != nil {
 		for _, c := range p.Chain.certs {
 			q.Authority = append(q.Authority, corim.Certificate(c))
 		}
 	}
-	whole, skipped := p.look(q, e, e.Whole)
-	var parts []*reference.Report
+	c := p.compareWith(q, e, nil)
+	if tolerated := p.verifier.params.ToleratedMismatches; c.mismatched && len(tolerated) > 0 {
+		if again := p.compareWith(q, e, tolerated); again.matched {
+			c.tolerated = again.tolerated
+		}
+	}
+	return c
+}
+
+// compareWith compares with all environments; what differs at the free indices
+// is passed over if all else then matches.
+func (p *Proof) compareWith(q reference.Query, e Expected, free []int) *corimComparison {
+	c := &corimComparison{}
+	if e.State == EngineOff {
+		free = append(slices.Clone(free), e.Engine)
+	}
+	look := func(env corim.Environment) *reference.Report {
+		q.Environment = env
+		budget := maxRelaxed
+		r, passed := relax(q, reference.Compare(q), free, &budget)
+		for _, i := range passed {
+			if e.State == EngineOff && i == e.Engine {
+				c.skipped = true
+			} else if !slices.Contains(c.tolerated, i) {
+				c.tolerated = append(c.tolerated, i)
+			}
+		}
+		return r
+	}
+	c.whole = look(e.Whole)
 	for _, env := range e.Parts {
-		r, skip := p.look(q, e, env)
-		parts, skipped = append(parts, r), skipped || skip
+		c.parts = append(c.parts, look(env))
 	}
-	if skipped {
-		a.Claims["not-compared"] = []any{e.Engine}
+	c.all = reference.Merge(c.whole, c.parts...)
+	c.judge(p, e)
+	return c
+}
+
+// maxRelaxed is how many values are tried in place of measurements that may
+// differ, for one environment.
+const maxRelaxed = 64
+
+// relax puts expected values in the place of measurements that may differ, as long
+// as it takes for a triple to hold as a whole. It returns the report and the
+// indices, or the report as it was.
+func relax(q reference.Query, r *reference.Report, free []int, budget *int) (*reference.Report, []int) {
+	for n, index := range free {
+		f := r.Find(itemName(index))
+		if f.State != reference.Mismatched {
+			continue
+		}
+		i := slices.IndexFunc(q.Items, func(it reference.Item) bool { return it.Name == f.Name })
+		for _, want := range f.Expected() {
+			if *budget--; *budget < 0 {
+				return r, nil
+			}
+			again := q
+			again.Items = slices.Clone(q.Items)
+			again.Items[i].Value = *want
+			better, more := relax(again, reference.Compare(again), free[n+1:], budget)
+			if better.Find(f.Name).State > reference.Partial {
+				return better, append(more, index)
+			}
+		}
+		return r, nil // as long as this one differs, nothing holds
 	}
-	all := reference.Merge(whole, parts...)
-	need := p.needed(e, all)
-	state, reasons := all.Judge(verdict.Executables, need...)
-	if len(need) == 0 {
-		reasons = append(reasons, verdict.Reason{Code: verdict.ReasonNoReferenceValues, Detail: "executables: all measurements are zero, and none has a reference value"})
+	return r, nil
+}
+
+// judge says how the measurements stand.
+func (c *corimComparison) judge(p *Proof, e Expected) {
+	c.need = p.needed(e, c.all)
+	state, reasons := c.all.Judge(verdict.Executables, c.need...)
+	c.reasons = reasons
+	if len(c.need) == 0 {
+		c.add(verdict.ReasonNoReferenceValues, "executables: all measurements are zero, and none has a reference value")
 	}
-	out := Compared{Mismatched: state == reference.Mismatched, Matched: state == reference.Matched}
-	if twice := conflicts(parts); len(twice) > 0 {
-		out = Compared{Mismatched: true}
-		reasons = append(reasons, verdict.Reason{Code: verdict.ReasonReferenceConflict, Detail: fmt.Sprintf(
-			"executables: %s in reference values of more than one of %s, which must not overlap", strings.Join(twice, ", "), environments(e.Parts))})
+	c.mismatched, c.matched = state == reference.Mismatched, state == reference.Matched
+	if c.conflict = conflicts(c.parts); len(c.conflict) > 0 {
+		c.matched, c.mismatched = false, true
+		c.add(verdict.ReasonReferenceConflict, "executables: %s in reference values of more than one of %s, which must not overlap",
+			strings.Join(c.conflict, ", "), environments(e.Parts))
 	}
-	covers := len(parts) > 0
-	for _, r := range parts {
+	covers := len(c.parts) > 0
+	for _, r := range c.parts {
 		covers = covers && r.Holds()
+		c.byParts = c.byParts || slices.ContainsFunc(r.Findings, func(f reference.Finding) bool { return f.State == reference.Mismatched })
 	}
-	if out.Matched && !whole.Holds() && !covers {
-		out.Matched = false
-		reasons = append(reasons, verdict.Reason{Code: verdict.ReasonNoReferenceValues, Detail: fmt.Sprintf(
-			"executables: what matches are reference values of a part; nothing matches as a whole for %s, nor for each of %s",
-			environments([]corim.Environment{e.Whole}), environments(e.Parts))})
+	if c.matched && !c.whole.Holds() && !covers {
+		c.matched = false
+		c.add(verdict.ReasonNoReferenceValues, "executables: what matches are reference values of a part; nothing matches as a whole for %s, nor for each of %s",
+			environments([]corim.Environment{e.Whole}), environments(e.Parts))
 	}
-	a.Reasons = append(a.Reasons, reasons...)
-	a.Vector[verdict.Executables] = verdict.ClaimUnrecognized
-	proofs := map[string]any{}
-	switch {
-	case out.Matched:
-		a.Vector[verdict.Executables] = verdict.ClaimApprovedBoot
-		proofs[verdict.Executables.String()] = all.Proof(need...)
-	case out.Mismatched:
-		a.Vector[verdict.Executables] = verdict.ClaimContraindicate
-	}
-	if c := all.Claim(proofs); c != nil {
-		a.Claims["reference_values"] = c
+	c.byParts = c.matched && covers || c.mismatched && c.byParts
+}
+
+func (c *corimComparison) add(code, format string, args ...any) {
+	c.reasons = append(c.reasons, verdict.Reason{Code: code, Detail: fmt.Sprintf(format, args...)})
+}
+
+// speaks tells whether anything is about the device.
+func (c *corimComparison) speaks() bool { return c.all != nil && c.all.Claim(nil) != nil }
+
+// documents are those that prove the measurements.
+func (c *corimComparison) documents() (out []*corim.Document) {
+	for _, f := range c.need {
+		if f.State != reference.Matched {
+			continue
+		}
+		for _, s := range f.Sources {
+			if d := s.Document(); !slices.Contains(out, d) {
+				out = append(out, d)
+			}
+		}
 	}
 	return out
 }
@@ -129,11 +236,12 @@ func environments(list []corim.Environment) string {
 // itemName is what an index is called in reasons.
 func itemName(index int) string { return fmt.Sprintf("measurement %d", index) }
 
-func (p *Proof) items() []reference.Item {
+// items are the measurements; first is the number of the first key.
+func (p *Proof) items(first uint64) []reference.Item {
 	out := make([]reference.Item, len(p.Report.Blocks))
 	for i, b := range p.Report.Blocks {
 		index := int(b.Index) - 1
-		out[i] = reference.Item{Name: itemName(index), Key: corim.NumberKey(uint64(index))}
+		out[i] = reference.Item{Name: itemName(index), Key: corim.NumberKey(uint64(index) + first)}
 		if b.Type&rawValue != 0 || len(b.Value) != digestSize {
 			out[i].Value.Raw = &corim.RawValue{Tag: corim.TagBytes, Value: b.Value}
 			continue
@@ -149,26 +257,6 @@ const (
 	digestSize = 48
 )
 
-// look compares with one environment. The index of an engine that is off is not
-// compared: any of its reference values will do, if it is all that differs.
-func (p *Proof) look(q reference.Query, e Expected, env corim.Environment) (r *reference.Report, skipped bool) {
-	q.Environment = env
-	r = reference.Compare(q)
-	if e.State != EngineOff || r.Find(itemName(e.Engine)).State != reference.Mismatched {
-		return r, false
-	}
-	i := slices.IndexFunc(q.Items, func(it reference.Item) bool { return it.Name == itemName(e.Engine) })
-	for _, want := range r.Find(itemName(e.Engine)).Expected() {
-		again := q
-		again.Items = slices.Clone(q.Items)
-		again.Items[i].Value = *want
-		if better := reference.Compare(again); better.Find(itemName(e.Engine)).State > reference.Partial {
-			return better, true
-		}
-	}
-	return r, false
-}
-
 // needed are the findings that have to be Matched: those of all measurements
 // that are not zero, and those of which reference values speak.
 func (p *Proof) needed(e Expected, r *reference.Report) []reference.Finding {
@@ -177,6 +265,9 @@ func (p *Proof) needed(e Expected, r *reference.Report) []reference.Finding {
 		f := r.Findings[i]
 		if e.State != EngineNone && e.State != EngineOn && e.State != EngineOff && f.Name == itemName(e.Engine) && f.State != reference.Unknown {
 			f = f.Incomparable("the state of its engine is " + string(e.State))
+		}
+		if f.State == reference.Unknown && slices.Contains(e.Optional, int(b.Index)-1) {
+			continue
 		}
 		if f.State != reference.Unknown || slices.ContainsFunc(b.Value, func(c byte) bool { return c != 0 }) {
 			out = append(out, f)

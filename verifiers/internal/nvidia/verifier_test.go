@@ -18,6 +18,7 @@ import (
 	"github.com/assize/assize/internal/lru"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/appraisal"
 	"github.com/assize/assize/verifiers/internal/nvidia/nvidiatest"
 )
 
@@ -25,8 +26,10 @@ import (
 func probe() *Kind {
 	return &Kind{
 		Scheme: "probe", Noun: "probe", DeviceType: "probe", Prefix: "x-nvidia-probe-",
-		Chips:    map[string]*regexp.Regexp{"HOPPER": regexp.MustCompile(`^GH1[0-9]{2}$`)},
-		Prefixes: map[string]byte{"GSP": 0x41},
+		Chips:      map[string]*regexp.Regexp{"HOPPER": regexp.MustCompile(`^GH1[0-9]{2}$`)},
+		Prefixes:   map[string]byte{"GSP": 0x41},
+		Policy:     appraisal.Defaults{Scheme: "probe", Findings: Findings(), Parameters: DefaultParameters()},
+		Parameters: func(p *appraisal.Policy) Parameters { return appraisal.Parameters[Parameters](p) },
 		Judge: func(p *Proof, nonce []byte) verdict.Appraisal {
 			a := verdict.Appraisal{Claims: map[string]any{}, NonceSeen: p.Report.Nonce}
 			a.Vector[verdict.Hardware] = verdict.ClaimUnsafe

@@ -25,9 +25,8 @@ type Proof struct {
 	References *corim.Index
 	Time       time.Time
 
-	kind *Kind
-	// unsigned lets reference values count that nobody has signed.
-	unsigned bool
+	kind     *Kind
+	verifier *Verifier
 }
 
 // stage says how far an appraisal came, for the claims of one that failed.

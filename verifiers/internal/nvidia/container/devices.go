@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package container reads the JSON container in which collectors wrap the
-// evidence of NVIDIA devices, GPUs and NVSwitches alike: an array of objects
+// Package container reads the forms in which collectors wrap the evidence of
+// NVIDIA devices, GPUs and NVSwitches alike:
 //
-//	[{"arch": "HOPPER", "nonce": "<64 hex digits>", "evidence": "<base64 report>",
-//	  "certificate": "<base64 of five PEM certificates>"}]
+//   - NVIDIA's SDKs and Veraison (MediaType, MediaTypeAlias) write an array of
+//     objects, which may stand in an object as its only member nv-gpu-evidence:
 //
-// Begin with Split, which takes an array apart, and Decode, which reads an array
-// of one device. Arch tells the framework which of the schemes that share the
-// media type an array of one device is for; what it says is not signed, and the
-// scheme holds it against the certificates.
+//     [{"arch": "HOPPER", "nonce": "<64 hex digits>", "evidence": "<base64 report>",
+//     "certificate": "<base64 of five PEM certificates>"}]
+//
+//   - Intel Trust Authority's client (NVGPUType) names nonce and architecture
+//     once for several devices, see nvgpu;
+//
+//   - NVIDIA's newer SDK (ItemType) writes a CMW collection for each device, of
+//     which the framework makes one leaf, see item.
+//
+// Begin with Split, which makes components of one device each out of a leaf, and
+// Decode, which reads such a component: an array of one device, or an item. Arch
+// tells the framework which of the schemes that share the media types a component
+// is for; what it says is not signed, and the scheme holds it against the
+// certificates.
 //
 // The package knows form only. It must not import the framework, which asks it
 // for Arch.
@@ -19,13 +29,10 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/assize/assize/internal/limits"
 )
 
 const (
@@ -34,6 +41,11 @@ const (
 	// MediaTypeAlias is the type of an earlier draft with the same content
 	// (decision D-55).
 	MediaTypeAlias = "application/vnd.veraison.nv-gpu-evidence+json"
+	// NVGPUType is the type of what Intel's client collects.
+	NVGPUType = "application/vnd.assize.intel-nvgpu+json"
+	// ItemType is the type of a device in NVIDIA's CMW collection; it is
+	// evidence.TypeNVIDIAItem.
+	ItemType = "application/vnd.assize.nvidia-evidence-item+json"
 	// ArchParam is the parameter that a media type is refined with to choose
 	// among the schemes of the container: upper case, as Arch returns it.
 	ArchParam = "arch"
@@ -57,14 +69,23 @@ const (
 var (
 	requiredMembers = []string{"arch", "certificate", "evidence", "nonce"}
 	// optionalMembers are what NVIDIA's SDKs write besides; nothing signs them.
-	optionalMembers = []string{"driver_version", "vbios_version", "version"}
+	// The version of the firmware is Intel's.
+	optionalMembers = []string{"driver_version", "vbios_version", "version", memberFirmware}
 )
 
-// Device is one element of the array: what a collector says it collected.
+// memberFirmware is the hint in Intel's form.
+const memberFirmware = "firmware_version"
+
+// ErrUnsupported says that a component is of a form that no scheme reads.
+var ErrUnsupported = errors.New("nvidia: unsupported evidence")
+
+// Device is one device: what a collector says it collected.
 type Device struct {
-	// Arch is the architecture in upper case, "HOPPER" for example.
+	// Arch is the architecture in upper case, "HOPPER" for example. An item names
+	// none: it is that of the chip in its first certificate.
 	Arch string
-	// Nonce is a copy of the challenge outside the signature (32 bytes).
+	// Nonce is a copy of the challenge outside the signature (32 bytes), nil for
+	// an item without one.
 	Nonce []byte
 	// Report is the SPDM report, request and response.
 	Report []byte
@@ -72,40 +93,36 @@ type Device struct {
 	Chain []byte
 	// Driver and VBIOS are unsigned copies of signed values, "" if absent.
 	Driver, VBIOS string
-	// Unknown are the names of members that mean nothing here.
+	// Hints are what the collector says for the verifier to find documents by.
+	Hints Hints
+	// Unknown are the names of members that mean nothing here; those of hints are
+	// behind "hints.".
 	Unknown []string
 }
 
-// Known reports whether base, the type of a media type without parameters, is
-// one of the container's.
-func Known(base string) bool { return base == MediaType || base == MediaTypeAlias }
-
-// Split makes one array of one device from each element, keeping the bytes of
-// the element. It looks into none: one bad device must not hide the others.
-// Leaves beyond the limit of a leaf and arrays beyond MaxDevices are errors.
-func Split(raw []byte) ([][]byte, error) {
-	if most := limits.Default().Leaf; len(raw) > most {
-		return nil, fmt.Errorf("nvidia: leaf of %d bytes, at most %d", len(raw), most)
-	}
-	all, err := elements(raw)
-	if err != nil {
-		return nil, err
-	}
-	out := make([][]byte, len(all))
-	for i, e := range all {
-		one := make([]byte, 0, len(e)+2)
-		one = append(one, '[')
-		one = append(one, e...)
-		out[i] = append(one, ']')
-	}
-	return out, nil
+// Hints are unsigned, and about what is not signed at all. So a hint may choose
+// which reference values are asked for and never what they are compared with: a
+// wrong one finds none, or values that do not match.
+type Hints struct {
+	// Firmware is the version of the firmware, printable ASCII of at most 64
+	// bytes, "" if absent.
+	Firmware string
 }
 
-// Arch returns the architecture that an array of one device names, in upper
-// case. It reads no more than it must: whether the rest is sound is for the
-// scheme to say, so that a broken device gets a verdict. A device that names
-// no architecture, one longer than 32 bytes, or two different ones, is an error.
+// Arch returns the architecture that a component names, in upper case. Of an
+// array of one device it reads no more than it must: whether the rest is sound is
+// for the scheme to say, so that a broken device gets a verdict. A device that
+// names no architecture, one longer than 32 bytes, or two different ones, is an
+// error. An item names none, and has to be sound for its chip to be seen; it may
+// be one that nobody reads, then the error wraps ErrUnsupported.
 func Arch(raw []byte) (string, error) {
+	if (&reader{b: raw}).peek() == '{' {
+		d, err := decodeItem(raw)
+		if err != nil {
+			return "", err
+		}
+		return d.Arch, nil
+	}
 	all, err := elements(raw)
 	if err != nil {
 		return "", err
@@ -165,41 +182,13 @@ func (r *reader) archOf(known string) (string, error) {
 	return arch, nil
 }
 
-// elements returns the elements of a JSON array, each with its original bytes.
-func elements(raw []byte) ([]json.RawMessage, error) {
-	r := &reader{b: raw}
-	if r.peek() != '[' {
-		return nil, errors.New("nvidia: evidence is not a JSON array of devices")
-	}
-	r.at++
-	var out []json.RawMessage
-	for {
-		more, err := r.more(']', len(out) == 0)
-		if err != nil {
-			return nil, err
-		}
-		if !more {
-			break
-		}
-		if len(out) == MaxDevices {
-			return nil, fmt.Errorf("nvidia: more than %d devices in one array", MaxDevices)
-		}
-		e, err := r.skip(maxDepth)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, e)
-	}
-	if len(out) == 0 {
-		return nil, errors.New("nvidia: an empty array of devices")
-	}
-	return out, r.end()
-}
-
-// Decode reads evidence that holds exactly one device, in one pass. Everything
-// in it must have its one expected form.
+// Decode reads a component, which holds exactly one device, in one pass.
+// Everything in it must have its one expected form.
 func Decode(raw []byte) (*Device, error) {
 	r := &reader{b: raw}
+	if r.peek() == '{' {
+		return decodeItem(raw)
+	}
 	if r.peek() != '[' {
 		return nil, errors.New("nvidia: evidence is not a JSON array of devices")
 	}
@@ -225,6 +214,9 @@ func Decode(raw []byte) (*Device, error) {
 	d := &Device{
 		Arch:   strings.ToUpper(string(members["arch"])),
 		Driver: string(members["driver_version"]), VBIOS: string(members["vbios_version"]), Unknown: unknown,
+	}
+	if d.Hints.Firmware, err = printable(members[memberFirmware]); err != nil {
+		return nil, fmt.Errorf("nvidia: member %q: %w", memberFirmware, err)
 	}
 	if d.Nonce, err = decodeNonce(members["nonce"]); err != nil {
 		return nil, err
@@ -286,9 +278,15 @@ func known(name string) bool {
 
 // unknown steps over the value of an unknown member, if it may be there.
 func (r *reader) unknown(name string, already int) error {
-	switch c := r.peek(); {
-	case known(strings.ToLower(name)):
+	if known(strings.ToLower(name)) {
 		return fmt.Errorf("nvidia: member %q is a known one in another spelling", name)
+	}
+	return r.scalar(name, already)
+}
+
+// scalar steps over a value that means nothing here.
+func (r *reader) scalar(name string, already int) error {
+	switch c := r.peek(); {
 	case c == '{' || c == '[':
 		return fmt.Errorf("nvidia: unknown member %q is not a scalar", Clip(name))
 	case name == "" || len(name) > maxMemberName || already == MaxUnknown:

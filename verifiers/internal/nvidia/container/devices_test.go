@@ -108,10 +108,10 @@ func TestDecodeBase64(t *testing.T) {
 }
 
 func TestSplitLimits(t *testing.T) {
-	if _, err := Split([]byte("[" + strings.Repeat("1,", MaxDevices) + "1]")); err == nil {
+	if _, err := Split(MediaType, []byte("["+strings.Repeat("1,", MaxDevices)+"1]")); err == nil {
 		t.Error("more devices than the limit")
 	}
-	if _, err := Split([]byte("[" + strings.Repeat(" ", limits.Default().Leaf) + "1]")); err == nil {
+	if _, err := Split(MediaType, []byte("["+strings.Repeat(" ", limits.Default().Leaf)+"1]")); err == nil {
 		t.Error("a leaf larger than the limit")
 	}
 }

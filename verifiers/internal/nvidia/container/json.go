@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -118,6 +119,43 @@ func plain(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// name reads the name of a member with its colon.
+func (r *reader) name() (string, error) {
+	text, err := r.text()
+	if err != nil {
+		return "", err
+	}
+	return string(text), r.expect(':')
+}
+
+// object reads an object that has members of the given names alone, each once,
+// and returns the original bytes of their values.
+func (r *reader) object(names ...string) (map[string][]byte, error) {
+	if err := r.expect('{'); err != nil {
+		return nil, err
+	}
+	out := make(map[string][]byte, len(names))
+	for first := true; ; first = false {
+		more, err := r.more('}', first)
+		if err != nil || !more {
+			return out, err
+		}
+		name, err := r.name()
+		if err != nil {
+			return nil, err
+		}
+		if _, dup := out[name]; dup {
+			return nil, fmt.Errorf("nvidia: member %q occurs twice", Clip(name))
+		}
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("nvidia: member %q is none of %q", Clip(name), names)
+		}
+		if out[name], err = r.skip(maxDepth); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // skip reads one value of any kind and returns its original bytes.
