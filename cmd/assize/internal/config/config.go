@@ -55,6 +55,8 @@ type Config struct {
 	Coserv Coserv `yaml:"coserv"`
 	// Online fetches collateral that is missing.
 	Online Online `yaml:"endorsements_online"`
+	// NRAS has NVIDIA's service appraise instead of this process.
+	NRAS NRAS `yaml:"nras"`
 }
 
 // Online says from whom collateral is fetched (docs/endorsements.md).
@@ -69,6 +71,8 @@ type Online struct {
 	IntelUpdate string `yaml:"intel_update"`
 	// AMD is the URL of the Key Distribution Service, or "none".
 	AMD string `yaml:"amd"`
+	// NVIDIA says where manifests and the status of certificates come from.
+	NVIDIA OnlineNVIDIA `yaml:"nvidia"`
 	// IntelInterval and AMDInterval are the times between two requests, on average.
 	IntelInterval time.Duration `yaml:"intel_interval"`
 	AMDInterval   time.Duration `yaml:"amd_interval"`
@@ -81,6 +85,43 @@ type Online struct {
 	// before a newer one is asked for.
 	Timeout time.Duration `yaml:"timeout"`
 	MaxAge  time.Duration `yaml:"max_age"`
+}
+
+// NRAS says which schemes NVIDIA's Remote Attestation Service appraises for this
+// process (docs/nras.md).
+type NRAS struct {
+	// Schemes are appraised by the service instead of here; none without any.
+	Schemes []string `yaml:"schemes"`
+	// URL is the service, Issuer what its tokens say about who made them (default
+	// URL), KeySet the URL of its keys (default below URL).
+	URL    string `yaml:"url"`
+	Issuer string `yaml:"issuer"`
+	KeySet string `yaml:"jwks_url"`
+	// APIVersion is "v3" or "v4".
+	APIVersion string `yaml:"api_version"`
+	// ServiceKeyFile is a file with the key that the service wants.
+	ServiceKeyFile string `yaml:"service_key_file"`
+	// AllowHold lets certificates on hold pass, which is then a warning.
+	AllowHold bool `yaml:"allow_hold"`
+	// CA is a PEM file with further roots for TLS.
+	CA string `yaml:"ca"`
+	// Interval is the time between two requests on average, Concurrent how many
+	// are under way at a time, Timeout the longest time for one.
+	Interval   time.Duration `yaml:"interval"`
+	Concurrent int           `yaml:"concurrent"`
+	Timeout    time.Duration `yaml:"timeout"`
+}
+
+// OnlineNVIDIA says from whom collateral of NVIDIA's devices is fetched.
+type OnlineNVIDIA struct {
+	// RIM and OCSP are the URLs of the RIM service and of the OCSP service, or
+	// "none".
+	RIM  string `yaml:"rim_url"`
+	OCSP string `yaml:"ocsp_url"`
+	// KeyFile holds the service key that is sent to both; empty for none.
+	KeyFile string `yaml:"service_key_file"`
+	// Interval is the time between two requests, on average.
+	Interval time.Duration `yaml:"interval"`
 }
 
 // Audit says where this process keeps records of what it did.
@@ -377,6 +418,7 @@ func (c *Config) defaults() error {
 	c.Corim.defaults()
 	c.Coserv.defaults()
 	c.Online.defaults()
+	c.NRAS.defaults()
 	if c.Limits.InFlight == 0 {
 		c.Limits.InFlight = 64
 	}
@@ -412,6 +454,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.Online.check(); err != nil {
+		return err
+	}
+	if err := c.NRAS.check(c.Schemes); err != nil {
 		return err
 	}
 	switch {
