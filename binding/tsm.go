@@ -42,11 +42,13 @@ func tsmDigest(root *verdict.Component, parts []verdict.Component) ([]verdict.Bi
 	}
 	var edges []verdict.Binding
 	var caps []verdict.Cap
+	all := appraisals(*root)
 	for _, p := range parts {
-		if p.Label == root.Label || !slices.ContainsFunc(appraisals(p), hasObjects) {
+		found := appraisals(p)
+		if p.Label == root.Label || !slices.ContainsFunc(found, hasObjects) {
 			continue
 		}
-		e, _, c := tsmEdge(root, p)
+		e, _, c := tsmEdge(root, all, p.Label, found)
 		edges, caps = append(edges, e), append(caps, c...)
 	}
 	return edges, caps
@@ -54,16 +56,16 @@ func tsmDigest(root *verdict.Component, parts []verdict.Component) ([]verdict.Bi
 
 func hasObjects(a verdict.Appraisal) bool { return len(a.Facts.Objects) > 0 }
 
-// tsmEdge is the edge of one device, with the objects that it binds.
-func tsmEdge(root *verdict.Component, p verdict.Component) (e verdict.Binding, objects []string, caps []verdict.Cap) {
-	e = verdict.Binding{From: p.Label, To: root.Label, Kind: KindTSM, Strength: StrengthNone, Status: StatusAbsent}
-	all := appraisals(*root)
-	m := matches(all, p)
+// tsmEdge is the edge of one device, with the objects that it binds: from all
+// results about the CPU and all that were found about the device.
+func tsmEdge(root *verdict.Component, all []verdict.Appraisal, label evidence.Path, found []verdict.Appraisal) (e verdict.Binding, objects []string, caps []verdict.Cap) {
+	e = verdict.Binding{From: label, To: root.Label, Kind: KindTSM, Strength: StrengthNone, Status: StatusAbsent}
+	m := matches(all, label, found)
 	switch {
 	case len(m.broken) > 0:
 		e.Status = StatusBroken
 		return e, nil, []verdict.Cap{contradiction(fmt.Sprintf(
-			"the evidence of %s holds digests of %s, and these are of something else: %s", root.Label, p.Label, strings.Join(m.broken, ", ")))}
+			"the evidence of %s holds digests of %s, and these are of something else: %s", root.Label, label, strings.Join(m.broken, ", ")))}
 	case len(m.bound) == 0:
 		return e, nil, nil
 	}
@@ -74,12 +76,12 @@ func tsmEdge(root *verdict.Component, p verdict.Component) (e verdict.Binding, o
 		e.Strength = StrengthNonce
 		caps = append(caps, verdict.Cap{Tier: verdict.TierWarning, Reason: verdict.Reason{
 			Code:   verdict.ReasonBindingWeak,
-			Detail: fmt.Sprintf("the evidence of %s holds digests of %s, but the software that measured them is not known to be good", root.Label, p.Label),
+			Detail: fmt.Sprintf("the evidence of %s holds digests of %s, but the software that measured them is not known to be good", root.Label, label),
 		}})
 	case m.origin == OriginApplication:
 		caps = append(caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
 			Code:   verdict.ReasonApplicationBound,
-			Detail: fmt.Sprintf("an application in %s wrote the digests of %s; the software there is known", root.Label, p.Label),
+			Detail: fmt.Sprintf("an application in %s wrote the digests of %s; the software there is known", root.Label, label),
 		}})
 	}
 	return e, m.bound, caps
@@ -87,11 +89,11 @@ func tsmEdge(root *verdict.Component, p verdict.Component) (e verdict.Binding, o
 
 // matches puts together what all results about the CPU say of all results about
 // the device: one of them suffices against the edge, all are needed for it.
-func matches(cpu []verdict.Appraisal, p verdict.Component) (out match) {
+func matches(cpu []verdict.Appraisal, label evidence.Path, device []verdict.Appraisal) (out match) {
 	first := true
 	for _, a := range cpu {
-		for _, d := range appraisals(p) {
-			m := matchOf(p.Label, a.Facts.Commitments, d.Facts.Objects)
+		for _, d := range device {
+			m := matchOf(label, a.Facts.Commitments, d.Facts.Objects)
 			out.broken = sorted(append(out.broken, m.broken...))
 			if first {
 				out.bound, out.origin = m.bound, m.origin
@@ -175,15 +177,15 @@ func compare(commitments []verdict.Commitment, objects []verdict.Object) (m matc
 // strong digests of every such object. The reason says what is missing.
 func Unauthenticated(parts []verdict.Component) map[evidence.Path]verdict.Reason {
 	root := rootOf(parts)
-	relayed, _ := reportData(root, parts)
 	var out map[evidence.Path]verdict.Reason
 	for _, p := range parts {
-		if !slices.ContainsFunc(appraisals(p), func(a verdict.Appraisal) bool { return a.Facts.RelayRequired }) {
+		found := appraisals(p)
+		if !slices.ContainsFunc(found, func(a verdict.Appraisal) bool { return a.Facts.RelayRequired }) {
 			continue
 		}
 		why := "no single CPU TEE is there to vouch for what it says of the interface"
 		if root != nil {
-			why = unauthenticated(root, p, relayed)
+			why = unauthenticated(root, p, found)
 		}
 		if why == "" {
 			continue
@@ -198,17 +200,21 @@ func Unauthenticated(parts []verdict.Component) map[evidence.Path]verdict.Reason
 
 // unauthenticated says why nothing of the CPU TEE vouches for a component, "" if
 // something does.
-func unauthenticated(root *verdict.Component, p verdict.Component, relayed []verdict.Binding) string {
+func unauthenticated(root *verdict.Component, p verdict.Component, found []verdict.Appraisal) string {
+	e, objects, _ := tsmEdge(root, appraisals(*root), p.Label, found)
+	if e.Status == StatusBroken {
+		return fmt.Sprintf("the evidence of %s has digests of something else", root.Label)
+	}
+	relayed, _ := reportData(root, []verdict.Component{p})
 	if slices.ContainsFunc(relayed, func(e verdict.Binding) bool {
-		return e.From == p.Label && e.Status == StatusBound && e.Strength == StrengthStrong
+		return e.Status == StatusBound && e.Strength == StrengthStrong
 	}) {
 		return ""
 	}
-	e, objects, _ := tsmEdge(root, p)
 	if e.Status != StatusBound || e.Strength != StrengthStrong {
 		return fmt.Sprintf("%s commits to them neither in its report data nor by measured digests of known software", root.Label)
 	}
-	need := slices.DeleteFunc(slices.Clone(unsigned), func(name string) bool { return !hasObject(p, name) })
+	need := slices.DeleteFunc(slices.Clone(unsigned), func(name string) bool { return !hasObject(found, name) })
 	missing := slices.DeleteFunc(slices.Clone(need), func(name string) bool { return slices.Contains(objects, name) })
 	switch {
 	case len(need) == 0:
@@ -220,8 +226,8 @@ func unauthenticated(root *verdict.Component, p verdict.Component, relayed []ver
 }
 
 // hasObject reports whether any verifier of a component found an object of a name.
-func hasObject(p verdict.Component, name string) bool {
-	return slices.ContainsFunc(appraisals(p), func(a verdict.Appraisal) bool {
+func hasObject(found []verdict.Appraisal, name string) bool {
+	return slices.ContainsFunc(found, func(a verdict.Appraisal) bool {
 		return slices.ContainsFunc(a.Facts.Objects, func(o verdict.Object) bool { return o.Name == name })
 	})
 }

@@ -165,6 +165,10 @@ func TestMeasuredRelay(t *testing.T) {
 		{"no commitment", holder(t, "same", verdict.ClaimApproved, ""), nic, true},
 		{"not committed to", relay(isFresh, verdict.ClaimApproved), missing, true},
 		{"one of two does not know the software", together(relay(isFresh, verdict.ClaimApproved), relay(isFresh, verdict.ClaimUnrecognized)), nic, true},
+		{"digests of something else", partWith(t, "cpu", "cpu-tee", evidence.CommitmentRule, isFresh, func(a *verdict.Appraisal) {
+			a.Vector[verdict.Executables] = verdict.ClaimApproved
+			a.Facts.Commitments = []verdict.Commitment{{Subject: "nic", Object: report, Alg: verdict.AlgSHA384, Digest: digestText("X"), Via: "x", Origin: OriginMeasured}}
+		}), nic, true},
 		{"no such claims", holder(t, "same", verdict.ClaimApproved, ""), plain, false},
 		{"one of two verifiers has such claims", holder(t, "same", verdict.ClaimApproved, ""), together(plain, nic), true},
 	} {

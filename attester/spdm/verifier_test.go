@@ -24,7 +24,7 @@ func verified(d *spdm.Device, raw []byte) (*core.Result, error) {
 }
 
 func TestVerifierAcceptsEveryVariant(t *testing.T) {
-	for name, o := range variants() {
+	for name, o := range further() {
 		t.Run(name, func(t *testing.T) {
 			d := device(t, o)
 			raw := evidence(t, d)
@@ -32,22 +32,22 @@ func TestVerifierAcceptsEveryVariant(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if again := evidence(t, device(t, o)); !bytes.Equal(raw, again) {
+				t.Error("the same device gives other bytes")
+			}
 			change := core.ChangeNone
 			if o.Version == spdm.Version11 {
 				change = core.ChangeUnknown // no such field
 			}
-			if r.Identity.DeviceInfo != d.Identity() || r.Identity.Slot != o.Slot || !r.Fresh || r.Change != change {
+			if r.Identity.DeviceInfo != d.Identity() || r.Identity.Slot != o.Slot || !r.Fresh || r.Change != change || r.Recomputed != o.Recompute {
 				t.Errorf("identity %q slot %d, fresh %t, change %v", r.Identity.DeviceInfo, r.Identity.Slot, r.Fresh, r.Change)
 			}
-			if o.Alias != (r.Identity.Model == core.ModelAlias) || o.Alias != r.Identity.Mutable || !r.Identity.HardwareIdentity {
-				t.Errorf("model %v, mutable %t, hardware identity %t", r.Identity.Model, r.Identity.Mutable, r.Identity.HardwareIdentity)
-			}
-			if o.NoChallenge != (r.Challenge == nil) || (r.Challenge != nil && (r.Challenge.Summary != core.SummaryMatches || !r.Challenge.Fresh)) {
+			if o.NoChallenge != (r.Challenge == nil) || (r.Challenge != nil && (r.Challenge.Summary != summaryOf(o) || !r.Challenge.Fresh)) {
 				t.Errorf("challenge %+v", r.Challenge)
 			}
-			if (r.Report != nil) != (o.TSM != "") || (r.Report != nil && r.Report.CheckRanges() != nil) {
-				t.Errorf("report %+v", r.Report)
-			}
+			checkModel(t, o, r)
+			checkForms(t, o, d, r)
+			checkTSM(t, o, raw, r)
 			sums, err := d.Digests(raw)
 			if err != nil {
 				t.Fatal(err)
@@ -59,8 +59,86 @@ func TestVerifierAcceptsEveryVariant(t *testing.T) {
 	}
 }
 
+func summaryOf(o spdm.Options) core.SummaryStatus {
+	switch {
+	case o.Summary == spdm.SummaryOfNone:
+		return core.SummaryAbsent
+	case o.Summary == spdm.SummaryOfTCB || o.Raw || o.Single:
+		return core.SummaryIncomparable
+	}
+	return core.SummaryMatches
+}
+
+func checkModel(t *testing.T, o spdm.Options, r *core.Result) {
+	t.Helper()
+	want := core.ModelDevice
+	switch {
+	case o.Alias:
+		want = core.ModelAlias
+	case o.Generic:
+		want = core.ModelGeneric
+	}
+	if r.Identity.Model != want || o.Alias != r.Identity.Mutable || r.Identity.HardwareIdentity == o.Generic {
+		t.Errorf("model %v, mutable %t, hardware identity %t", r.Identity.Model, r.Identity.Mutable, r.Identity.HardwareIdentity)
+	}
+	if eku := len(r.Identity.Leaf.UnknownExtKeyUsage) > 0; eku != !(o.NoEKU || o.Generic) {
+		t.Errorf("extended key usage %t", eku)
+	}
+	if o.Version != 0 && byte(r.VCA.Version) != byte(o.Version) || r.VCA.BaseAsym.String() != coreName(o.Suite) {
+		t.Errorf("SPDM %s with %s", r.VCA.Version, r.VCA.BaseAsym)
+	}
+}
+
+func coreName(s spdm.Suite) string {
+	if name := s.String(); name[0] == 'P' {
+		return "ECDSA-P" + name[2:]
+	}
+	return s.String()
+}
+
+// checkForms: what is raw, and that every form has the digest of the reference.
+func checkForms(t *testing.T, o spdm.Options, d *spdm.Device, r *core.Result) {
+	t.Helper()
+	want := d.Measurements()
+	if len(r.Blocks) != len(want) {
+		t.Fatalf("%d blocks, %d reference values", len(r.Blocks), len(want))
+	}
+	for i, b := range r.Blocks {
+		digest, err := b.Digest(r.VCA.MeasurementHash)
+		if err != nil || want[i].Digest != nil && !bytes.Equal(digest, want[i].Digest) {
+			t.Errorf("index %d has the digest %x, expected %x: %v", b.Index, digest, want[i].Digest, err)
+		}
+		if digests := b.Index <= 4; digests && b.RawBits != o.Raw {
+			t.Errorf("index %d raw %t", b.Index, b.RawBits)
+		}
+		if b.Index == core.IndexManifest && (b.Type == core.TypeStructuredManifest) != o.StructuredManifest {
+			t.Errorf("manifest of %s", b.Type)
+		}
+	}
+	if o.Single != (r.Total == len(r.Blocks)) || len(r.Segments) != 1 {
+		t.Errorf("%d segments, total %d", len(r.Segments), r.Total)
+	}
+}
+
+// checkTSM: the TSM contradicts nothing. What it leaves open is no fault.
+func checkTSM(t *testing.T, o spdm.Options, raw []byte, r *core.Result) {
+	t.Helper()
+	if (r.Report != nil) != (o.TSM != "") || (r.Report != nil && r.Report.CheckRanges() != nil) {
+		t.Errorf("report %+v", r.Report)
+	}
+	e, err := core.Decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range core.CheckTSM(e.TSM, r) {
+		if f.Check != core.TSMPartial {
+			t.Errorf("%s: %s", f.Check, f.Detail)
+		}
+	}
+}
+
 func TestVerifierSeesEveryFault(t *testing.T) {
-	for _, version := range []spdm.Version{spdm.Version11, spdm.Version12, spdm.Version13} {
+	for _, version := range []spdm.Version{spdm.Version11, spdm.Version12, spdm.Version13, spdm.Version14} {
 		base := spdm.Options{Version: version, TSM: spdm.TSMSEVTIO}
 		honest := device(t, base)
 		reference, err := verified(honest, evidence(t, honest))

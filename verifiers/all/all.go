@@ -13,6 +13,7 @@ import (
 	"github.com/assize/assize/verifiers/nvidiagpu"
 	"github.com/assize/assize/verifiers/nvidianvswitch"
 	"github.com/assize/assize/verifiers/psa"
+	"github.com/assize/assize/verifiers/spdm"
 	"github.com/assize/assize/verifiers/tcgtpm"
 )
 
@@ -27,6 +28,7 @@ func Schemes() []verifiers.Scheme {
 		nvidiagpu.Scheme(),
 		nvidianvswitch.Scheme(),
 		psa.Scheme(),
+		spdm.Scheme(),
 		tcgtpm.Scheme(),
 	}
 }

@@ -70,6 +70,7 @@ func (v *verifier) measured(a *verdict.Appraisal, log *eventlog.Log, m *eventlog
 		out["kernel_command_line_bytes"] = len(line)
 	}
 	v.firmware(a, m, out)
+	v.devices(a, m, out)
 	a.Claims["event_log"] = out
 }
 

@@ -2,7 +2,10 @@
 
 package spdm
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // ValueType is DMTFSpecMeasurementValueType without bit 7 (DSP0274).
 type ValueType uint8
@@ -21,6 +24,18 @@ const (
 	TypeInformational      ValueType = 9  // 1.3
 	TypeStructuredManifest ValueType = 10 // 1.3
 )
+
+// typeNames are the names in claims and reasons.
+var typeNames = [...]string{"immutable-rom", "mutable-firmware", "hardware-configuration", "firmware-configuration", "manifest", "device-mode",
+	"firmware-version", "firmware-svn", "hash-extend", "informational", "structured-manifest"}
+
+// String returns the name of the type, or its number.
+func (t ValueType) String() string {
+	if int(t) < len(typeNames) {
+		return typeNames[t]
+	}
+	return fmt.Sprintf("type %d", uint8(t))
+}
 
 // Indices with a fixed meaning.
 const (

@@ -96,23 +96,73 @@ type wire struct {
 	Measurements octets           `cbor:"6,keyasint,omitempty"`
 	Challenge    octets           `cbor:"7,keyasint,omitempty"`
 	Report       octets           `cbor:"8,keyasint,omitempty"`
-	TSM          *wireTSM         `cbor:"9,keyasint,omitempty"`
+	TSM          cbor.RawMessage  `cbor:"9,keyasint,omitempty"` // wireTSM
 	Digests      octets           `cbor:"10,keyasint,omitempty"`
 	Log          octets           `cbor:"11,keyasint,omitempty"`
 }
 
 type wireTSM struct {
-	Kind      string  `cbor:"1,keyasint"`
-	Raw       octets  `cbor:"2,keyasint"`
-	State     *uint8  `cbor:"3,keyasint,omitempty"`
-	LockFlags *uint16 `cbor:"4,keyasint,omitempty"`
+	Kind      string          `cbor:"1,keyasint"`
+	Raw       octets          `cbor:"2,keyasint"`
+	State     cbor.RawMessage `cbor:"3,keyasint,omitempty"` // uint8
+	LockFlags cbor.RawMessage `cbor:"4,keyasint,omitempty"` // uint16
 }
 
-// decoding is strict: one data item, definite lengths, no tags, no duplicate
-// and no unknown keys, valid UTF-8.
+// decode reads TSM information. A library reads null as an absent pointer, so
+// what may be absent is read here.
+func (w *wire) decode(mode cbor.DecMode) (*TSM, error) {
+	if w.TSM == nil {
+		return nil, nil
+	}
+	var in wireTSM
+	if err := mode.Unmarshal(w.TSM, &in); err != nil {
+		return nil, err
+	}
+	if in.Kind == "" || len(in.Kind) > maxText {
+		return nil, fmt.Errorf("kind of the TSM information has %d bytes", len(in.Kind))
+	}
+	out := &TSM{Kind: in.Kind, Raw: in.Raw}
+	if in.State != nil {
+		out.State = new(InterfaceState)
+		if err := mode.Unmarshal(in.State, out.State); err != nil {
+			return nil, err
+		}
+	}
+	if in.LockFlags != nil {
+		out.LockFlags = new(LockFlags)
+		if err := mode.Unmarshal(in.LockFlags, out.LockFlags); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (t *TSM) encode(mode cbor.EncMode) (raw cbor.RawMessage, err error) {
+	out := wireTSM{Kind: t.Kind, Raw: t.Raw}
+	if t.State != nil {
+		if out.State, err = mode.Marshal(uint8(*t.State)); err != nil {
+			return nil, err
+		}
+	}
+	if t.LockFlags != nil {
+		if out.LockFlags, err = mode.Marshal(uint16(*t.LockFlags)); err != nil {
+			return nil, err
+		}
+	}
+	return mode.Marshal(out)
+}
+
+// decoding is strict: one data item, definite lengths, no tags, no null, no
+// duplicate and no unknown keys, valid UTF-8.
 func decoding() (cbor.DecMode, error) {
+	const null, undefined = cbor.SimpleValue(22), cbor.SimpleValue(23)
+	simple, err := cbor.NewSimpleValueRegistryFromDefaults(cbor.WithRejectedSimpleValue(null), cbor.WithRejectedSimpleValue(undefined))
+	if err != nil {
+		return nil, err
+	}
 	return cbor.DecOptions{
-		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+		SimpleValues: simple,
+		DupMapKey:    cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
 		MaxNestedLevels: 4, MaxMapPairs: 16, MaxArrayElements: 16, UTF8: cbor.UTF8RejectInvalid,
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 	}.DecMode()
@@ -149,19 +199,18 @@ func Decode(b []byte) (*Evidence, error) {
 		return bad(KindMissing, "key 4 (negotiation messages) is missing")
 	case len(w.Chains) == 0:
 		return bad(KindMissing, "key 5 (certificate chains) is missing")
-	case w.TSM != nil && (w.TSM.Kind == "" || len(w.TSM.Kind) > maxText):
-		return bad(KindMalformed, "kind of the TSM information has %d bytes", len(w.TSM.Kind))
+	}
+	tsm, err := w.decode(mode)
+	if err != nil {
+		return bad(KindMalformed, "key 9 (TSM information): %v", err)
 	}
 	e := &Evidence{Device: w.Device, Nonce: w.Nonce, VCA: w.VCA, Chains: make(map[uint8][]byte, len(w.Chains)), Measurements: w.Measurements,
-		Challenge: w.Challenge, Report: w.Report, Digests: w.Digests, Log: w.Log}
+		Challenge: w.Challenge, Report: w.Report, Digests: w.Digests, Log: w.Log, TSM: tsm}
 	for slot, chain := range w.Chains {
 		if slot >= MaxSlots {
 			return bad(KindMalformed, "chain of slot %d, at most %d", slot, MaxSlots-1)
 		}
 		e.Chains[slot] = chain
-	}
-	if w.TSM != nil {
-		e.TSM = &TSM{Kind: w.TSM.Kind, Raw: w.TSM.Raw, State: (*InterfaceState)(w.TSM.State), LockFlags: (*LockFlags)(w.TSM.LockFlags)}
 	}
 	return e, nil
 }
@@ -173,12 +222,14 @@ func (e *Evidence) Encode() ([]byte, error) {
 	for slot, chain := range e.Chains {
 		w.Chains[slot] = chain
 	}
-	if e.TSM != nil {
-		w.TSM = &wireTSM{Kind: e.TSM.Kind, Raw: e.TSM.Raw, State: (*uint8)(e.TSM.State), LockFlags: (*uint16)(e.TSM.LockFlags)}
-	}
 	mode, err := cbor.CoreDetEncOptions().EncMode()
 	if err != nil {
 		return nil, fmt.Errorf("spdm: container: %w", err)
+	}
+	if e.TSM != nil {
+		if w.TSM, err = e.TSM.encode(mode); err != nil {
+			return nil, fmt.Errorf("spdm: container: %w", err)
+		}
 	}
 	return mode.Marshal(w)
 }

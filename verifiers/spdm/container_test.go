@@ -97,7 +97,9 @@ func TestContainerRules(t *testing.T) {
 		"TSM unknown key":     {mapOf(enc(9), enc(map[int]any{1: "x", 5: 1})), KindMalformed},
 		"lock flags too wide": {mapOf(enc(9), enc(map[int]any{1: "x", 4: 1 << 16})), KindMalformed},
 		"array":               {[]byte{0x80}, KindMalformed},
-		"null":                {[]byte{0xF6}, KindUnsupported},
+		"null":                {[]byte{0xF6}, KindMalformed},
+		"null for a name":     {mapOf(enc(2), []byte{0xF6}), KindMalformed},
+		"null for TSM":        {mapOf(enc(9), []byte{0xF6}), KindMalformed},
 		"nothing":             {nil, KindMalformed},
 		"too large":           {make([]byte, 1<<20+1), KindMalformed},
 	} {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package spdm verifies what a PCIe device says about itself over SPDM
-// (DMTF DSP0274, versions 1.0 to 1.4) and reads TDISP interface reports. It is
-// the core of the scheme for such devices: bytes in, proved facts or a typed
-// refusal out. It makes no claims and applies no policy.
+// (DMTF DSP0274, versions 1.0 to 1.4) and reads TDISP interface reports.
 //
-// # Use
+// Scheme is the scheme for such devices, with reference values and a policy; see
+// README.md. Below it is a core that makes no claims and applies no policy, and
+// that may be used alone: bytes in, proved facts or a typed refusal out.
+//
+// # Use of the core
 //
 //	e, err := spdm.Decode(leaf) // the container, or fill Evidence yourself
 //	r, err := spdm.Verify(e, spdm.Expect{Anchors: anchors, Time: now, Nonce: nonce})
@@ -26,6 +28,13 @@
 //     read are those of the evidence, and its chain hash is the signer's;
 //   - DIGESTS, if there, agrees with the chains and lets the key sign measurements;
 //   - the extension log, if there, folds into signed hash-extend blocks.
+//
+// # Other carriers
+//
+// ConvertToken makes evidence of the devices in a Device Assignment Token (package
+// eatda), FromKernel of the objects that Linux gives, and Complete rebuilds the
+// request where a kernel keeps only the response. TokenDevice and EncodeToken go
+// the other way.
 //
 // # What the caller must judge
 //

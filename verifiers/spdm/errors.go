@@ -23,6 +23,7 @@ const (
 	StageTDISP        Stage = "tdisp"        // TDISP messages
 	StageLog          Stage = "log"          // measurement extension log
 	StageInput        Stage = "input"        // what the caller gave, not the evidence
+	StageTSM          Stage = "tsm"          // what the TEE security manager says
 )
 
 // Kind says what is wrong, so that a caller can choose claims and a reason.

@@ -34,6 +34,17 @@ const (
 	changeReserved ContentChange = 3
 )
 
+// String says in a word what the device says.
+func (c ContentChange) String() string {
+	switch c {
+	case ChangeDetected:
+		return "changed"
+	case ChangeNone:
+		return "unchanged"
+	}
+	return "unknown"
+}
+
 // Measurements is a MEASUREMENTS response. Slices point into the message.
 type Measurements struct {
 	Raw []byte

@@ -35,21 +35,8 @@ type expectation struct {
 		Digest string `json:"chain_digest"`
 		Certs  []struct{ Offset, Length int }
 	} `json:"cert_chains"`
-	Signatures []struct {
-		Type       string
-		Message    int
-		Slot       uint8
-		File       string `json:"transcript_file"`
-		Length     int    `json:"transcript_length"`
-		Hash       string `json:"transcript_hash"`
-		Nonce      string `json:"requester_nonce"`
-		Responder  string `json:"responder_nonce"`
-		Summary    string `json:"measurement_summary_hash"`
-		SummaryAll bool   `json:"summary_equals_hash_all_blocks"`
-		Type0      int    `json:"summary_type"`
-		Signature  string
-	}
-	Blocks []struct {
+	Signatures []signatureOf
+	Blocks     []struct {
 		Index          uint8
 		Type           ValueType
 		Raw            bool
@@ -57,6 +44,22 @@ type expectation struct {
 		Value          string
 	} `json:"measurement_blocks"`
 	TDISP *struct{ SHA256, SHA384, SHA512 string }
+}
+
+// signatureOf is one recorded signature.
+type signatureOf struct {
+	Type       string
+	Message    int
+	Slot       uint8
+	File       string `json:"transcript_file"`
+	Length     int    `json:"transcript_length"`
+	Hash       string `json:"transcript_hash"`
+	Nonce      string `json:"requester_nonce"`
+	Responder  string `json:"responder_nonce"`
+	Summary    string `json:"measurement_summary_hash"`
+	SummaryAll bool   `json:"summary_equals_hash_all_blocks"`
+	Type0      int    `json:"summary_type"`
+	Signature  string
 }
 
 func certificateOf(t testing.TB, raw []byte) *x509.Certificate {
@@ -71,13 +74,13 @@ func certificateOf(t testing.TB, raw []byte) *x509.Certificate {
 // recordings reads every folder of recorded messages.
 func recordings(t testing.TB) []*recorded {
 	t.Helper()
-	folders, err := filepath.Glob(filepath.Join(vectors.Dir(t), "spdm", "v1*"))
+	folders, err := filepath.Glob(filepath.Join(vectors.Dir(t), "spdm", "*", "expected.json"))
 	if err != nil || len(folders) < 10 {
 		t.Fatalf("%d folders of recorded SPDM messages, %v", len(folders), err)
 	}
 	var out []*recorded
 	for _, f := range folders {
-		out = append(out, recording(t, filepath.Base(f)))
+		out = append(out, recording(t, filepath.Base(filepath.Dir(f))))
 	}
 	return out
 }

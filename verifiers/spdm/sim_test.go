@@ -182,7 +182,7 @@ func template(name string, ca bool) *x509.Certificate {
 	x := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, BasicConstraintsValid: true, IsCA: ca,
 		NotBefore: at.AddDate(-1, 0, 0), NotAfter: at.AddDate(1, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature}
 	if ca {
-		x.KeyUsage |= x509.KeyUsageCertSign
+		x.KeyUsage |= x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	}
 	return x
 }

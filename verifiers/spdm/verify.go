@@ -22,6 +22,36 @@ type Expect struct {
 	Nonce []byte
 	// ChallengeNonce is the same for CHALLENGE.
 	ChallengeNonce []byte
+
+	// verified may answer for a chain that was verified before; nil in none.
+	verified func(c chainKey, x Expect, verify func() (*Identity, error)) (*Identity, error)
+}
+
+// verifyIdentity verifies what remains of evidence whose measurements nobody
+// signed: negotiation, chain and challenge. The result has no block.
+func verifyIdentity(e *Evidence, x Expect) (*Result, error) {
+	if err := x.check(); err != nil {
+		return nil, err
+	}
+	v, err := ParseVCA(e.VCA)
+	if err != nil {
+		return nil, err
+	}
+	s := session{e: e, x: x, v: v, out: &Result{VCA: v, Total: -1}}
+	if v.Responder&CapabilityChallenge == 0 {
+		return nil, refuse(StageChallenge, KindContradiction, "challenge", "the device cannot answer a challenge (CHAL_CAP)")
+	}
+	if s.challenge, err = ParseChallengeTranscript(e.Challenge, v); err != nil {
+		return nil, err
+	}
+	s.slot = s.challenge.Request.Slot
+	for _, step := range []func() error{s.readDigests, s.verifyChain, s.verifyChallenge} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	s.out.Objects.Measurements = nil
+	return s.out, nil
 }
 
 // Verify verifies the evidence of one device completely, or fails with an *Error
@@ -221,12 +251,21 @@ func (s *session) verifyChain() error {
 	if !ok {
 		return refuse(StageChain, KindSlot, "chain", "slot %d signed, and its chain is not there", s.slot)
 	}
-	c, err := ParseChain(raw, s.v)
-	if err != nil {
-		return err
+	s.out.Objects = Objects{VCA: s.v.Raw, Chain: raw, Measurements: s.e.Measurements, Report: s.e.Report}
+	verify := func() (*Identity, error) {
+		c, err := ParseChain(raw, s.v)
+		if err != nil {
+			return nil, err
+		}
+		return VerifyChain(c, s.v, s.slot, model, s.x.Anchors, s.x.Time)
 	}
-	s.out.Objects = Objects{VCA: s.v.Raw, Chain: c.Raw, Measurements: s.e.Measurements, Report: s.e.Report}
-	s.out.Identity, err = VerifyChain(c, s.v, s.slot, model, s.x.Anchors, s.x.Time)
+	if s.x.verified != nil {
+		// What is remembered must not depend on the caller's buffer.
+		raw = bytes.Clone(raw)
+		s.out.Identity, err = s.x.verified(chainKey{raw, s.slot, model, s.v}, s.x, verify)
+	} else {
+		s.out.Identity, err = verify()
+	}
 	return err
 }
 
@@ -320,6 +359,9 @@ func (s *session) summary(c *ChallengeTranscript) SummaryStatus {
 	case SummaryNone:
 		return SummaryAbsent
 	case SummaryTCB:
+		return SummaryIncomparable
+	}
+	if len(s.out.Segments) == 0 {
 		return SummaryIncomparable
 	}
 	last := s.out.Segments[len(s.out.Segments)-1].Last()
