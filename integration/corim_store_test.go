@@ -102,6 +102,9 @@ func newGrowing(t *testing.T) (g *growing, dir, settings string) {
 	files, err := m.Files()
 	must(t, err)
 	for name, raw := range files {
+		if strings.HasPrefix(name, "endorsements/NV_") {
+			continue // manifests would prove the firmware of the GPU without any document
+		}
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
 		must(t, os.WriteFile(filepath.Join(dir, name), raw, 0o600))
 		if strings.HasPrefix(name, "reference-values/") {

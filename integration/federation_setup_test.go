@@ -239,7 +239,20 @@ func (f *natsFederation) configure(t *testing.T) {
 // serve starts one node.
 func (f *natsFederation) serve(t *testing.T, name string) (*process, string) {
 	t.Helper()
+	withCollateral(t, f.nodes[name], f.machine)
 	return serve(t, f.nodes[name].state, "--config", f.nodes[name].config, "--trust", f.trust)
+}
+
+// withCollateral lets a node have the endorsements of a machine: every verifier
+// needs its own.
+func withCollateral(t *testing.T, s site, machine string) {
+	t.Helper()
+	text, err := os.ReadFile(s.config)
+	must(t, err)
+	line := "\nendorsements: " + filepath.Join(machine, "endorsements") + "\n"
+	if !strings.Contains(string(text), line) {
+		must(t, os.WriteFile(s.config, append(text, line...), 0o600))
+	}
 }
 
 // appraise has the entry appraise the machine and returns exit status and

@@ -87,6 +87,7 @@ func TestTopologiesAcrossProcesses(t *testing.T) {
 	const nonce = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	output(t, sites[0].state, "simulate", "--machine", "hgx", "--nonce", nonce, "-o", machine)
 	for _, s := range sites[1:] {
+		withCollateral(t, s, machine)
 		serve(t, s.state, "--config", s.config, "--trust", filepath.Join(machine, "trust.json"))
 	}
 	alone := site{state: filepath.Join(t.TempDir(), "alone")}

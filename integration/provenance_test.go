@@ -13,7 +13,7 @@ import (
 	"github.com/assize/assize/internal/vectors"
 )
 
-// unread are recorded files of CPU TEEs that no test names, and why not.
+// unread are recorded files that no test names, and why not.
 var unread = map[string]string{
 	"cca/veraison-services/cca-good.json":                  "what a builder made cca-good.cbor from",
 	"cca/veraison-services/comid-cca-platform-refval.json": "template of the CBOR document, which is read",
@@ -45,7 +45,7 @@ var unread = map[string]string{
 	"vtpm/trustee/az-snp-vtpm/vcek-genoa.pem":              "a certificate without a report of its chip",
 }
 
-// TestRecordedEvidenceIsUsed: what is recorded of CPU TEEs is read by a test that
+// TestRecordedEvidenceIsUsed: what is recorded is read by a test that
 // says what has to come out, or there is a reason why not.
 func TestRecordedEvidenceIsUsed(t *testing.T) {
 	root := vectors.Dir(t)
@@ -54,7 +54,7 @@ func TestRecordedEvidenceIsUsed(t *testing.T) {
 		t.Fatalf("only %d bytes of tests were found", len(tests))
 	}
 	used := map[string]bool{}
-	for _, family := range []string{"tdx", "sgx", "snp", "cca", "psa", "nitro", "vtpm"} {
+	for _, family := range []string{"tdx", "sgx", "snp", "cca", "psa", "nitro", "vtpm", "nvidia"} {
 		err := filepath.WalkDir(filepath.Join(root, family), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err

@@ -2,8 +2,10 @@
 
 // Package schemas holds the machine-readable descriptions of what crosses the
 // borders of the program, embedded into it: JSON Schemas (draft 2020-12) of
-// the verdict and of the configuration, the list of reason codes, and OpenAPI. Begin
-// with Load to validate a document, or Read for the text of a file.
+// the verdict and of the configuration, the list of reason codes, OpenAPI, and
+// grammars (CDDL, RFC 8610) of evidence in CBOR: of TPMs, of devices under SPDM, and
+// Device Assignment Tokens. Begin with Load to validate a document, or Read for the
+// text of a file.
 //
 // A schema checks the form, and a few rules between members that a wrong
 // program would break first (an affirming verdict with a component that is not

@@ -16,7 +16,7 @@ import (
 
 // audited puts the records of a component verifier around it. A lead keeps its
 // own: what it asks of its own verifiers is in them.
-func (s *stack) audited(ctx context.Context, r role, node *verifiers.Node) (fabric.Appraiser, error) {
+func (s *stack) audited(ctx context.Context, r role, node appraisers) (fabric.Appraiser, error) {
 	if r.lead {
 		return node, nil
 	}

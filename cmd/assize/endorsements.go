@@ -28,7 +28,7 @@ import (
 func newEndorsements(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "endorsements",
-		Short: "Collateral of CPU vendors: fetch, list and verify it",
+		Short: "Collateral of vendors: fetch, list and verify it",
 		Long: `Endorsements looks after folders of collateral: what appraise reads with --endorsements
 and fetches with --online, serve and verifier by the keys endorsements and
 endorsements_online of the configuration.`,
@@ -52,6 +52,7 @@ type fetchFlags struct {
 	dir, mediaType, trust   string
 	fmspc, ca, tee          string
 	product, chipID, tcbHex string
+	rims                    []string
 	timeout                 time.Duration
 }
 
@@ -59,17 +60,20 @@ func newEndorsementsFetch(g *globals) *cobra.Command {
 	f := &fetchFlags{}
 	cmd := &cobra.Command{
 		Use:   "fetch [EVIDENCE…]",
-		Short: "Fetch the collateral for evidence, a platform or a chip",
-		Long: `Fetch asks the services of endorsements_online (Intel's and AMD's own, unless it is
-configured) for the collateral that the components of the evidence need, or for what
-the flags name. Evidence is not appraised. What is there already, and holds, is not
-fetched again. The exit status is 1 if something could not be had.`,
+		Short: "Fetch the collateral for evidence, a platform, a chip or a GPU's firmware",
+		Long: `Fetch asks the services of endorsements_online (Intel's, AMD's and NVIDIA's own, unless
+it is configured) for the collateral that the components of the evidence need, or for
+what the flags name. With a manifest of NVIDIA comes the status of the certificates of
+who signed it. Evidence is not appraised. What is there already, and holds, is not
+fetched again: to replace it, remove its file. The exit status is 1 if something could
+not be had.`,
 		Example: `  assize endorsements fetch machine.cmw -o collateral
   assize endorsements fetch --fmspc 50806f000000 --ca platform -o collateral
   assize endorsements fetch --product Milan -o collateral
-  assize endorsements fetch --product Genoa --chip-id 8f3c… --tcb 541800000000000a -o collateral`,
+  assize endorsements fetch --product Genoa --chip-id 8f3c… --tcb 541800000000000a -o collateral
+  assize endorsements fetch --rim NV_GPU_DRIVER_GH100_550.144.03 -o collateral`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "output-dir", "media-type", "trust", "fmspc", "ca", "tee", "product", "chip-id", "tcb"); err != nil {
+			if err := notEmpty(cmd, "output-dir", "media-type", "trust", "fmspc", "ca", "tee", "product", "chip-id", "tcb", "rim"); err != nil {
 				return err
 			}
 			return runFetch(cmd, g, f, args)
@@ -85,6 +89,7 @@ fetched again. The exit status is 1 if something could not be had.`,
 	fl.StringVar(&f.product, "product", "", "AMD product line: Milan, Genoa or Turin; alone, its revocation list")
 	fl.StringVar(&f.chipID, "chip-id", "", "chip id, 128 hexadecimal digits, on Turin 16")
 	fl.StringVar(&f.tcbHex, "tcb", "", "reported TCB, 16 hexadecimal digits, the microcode first")
+	fl.StringSliceVar(&f.rims, "rim", nil, "identifier of a manifest in NVIDIA's RIM service; may be repeated")
 	fl.DurationVar(&f.timeout, "timeout", time.Minute, "longest time for all of it")
 	return cmd
 }
@@ -112,6 +117,9 @@ func (f *fetchFlags) needs(cmd *cobra.Command, files []string) ([]endorsements.N
 	}
 	if f.product != "" {
 		out = append(out, endorsements.Need{Kind: endorsements.NeedAMDCRL, Product: f.product})
+	}
+	for _, id := range f.rims {
+		out = append(out, endorsements.Need{Kind: endorsements.NeedNVIDIARIM, RIM: strings.ToUpper(id)})
 	}
 	for _, n := range out {
 		if _, err := n.Items(); err != nil {
@@ -163,8 +171,8 @@ func needsOf(raw []byte, mediaType string) ([]endorsements.Need, error) {
 }
 
 func runFetch(cmd *cobra.Command, g *globals, f *fetchFlags, files []string) error {
-	if len(files) == 0 && f.fmspc == "" && f.product == "" && f.chipID == "" {
-		return usage("fetch wants EVIDENCE, --fmspc or --product, see %s --help", cmd.CommandPath())
+	if len(files) == 0 && f.fmspc == "" && f.product == "" && f.chipID == "" && len(f.rims) == 0 {
+		return usage("fetch wants EVIDENCE, --fmspc, --product or --rim, see %s --help", cmd.CommandPath())
 	}
 	if f.fmspc == "" && (cmd.Flags().Changed("ca") || cmd.Flags().Changed("tee")) {
 		return usage("--ca and --tee say more about --fmspc, which is not given")
@@ -199,8 +207,8 @@ func runFetch(cmd *cobra.Command, g *globals, f *fetchFlags, files []string) err
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
 	var errs []error
-	for _, n := range needs { // one after the other: a source takes eight at once
-		_, err := src.Ensure(ctx, []endorsements.Need{n})
+	for _, some := range batches(needs) {
+		_, err := src.Ensure(ctx, some)
 		errs = append(errs, err)
 	}
 	checked, err := listBundle(src.Bundle(), nil, time.Now())
@@ -209,6 +217,21 @@ func runFetch(cmd *cobra.Command, g *globals, f *fetchFlags, files []string) err
 	}
 	printEndorsements(cmd.OutOrStdout(), checked)
 	return errors.Join(append(errs, inFolder(src.Bundle(), f.dir))...)
+}
+
+// batches puts together what a source takes at once: of NVIDIA's, of which a board
+// has many, eight, and one of the others, which are answered slowly.
+func batches(needs []endorsements.Need) [][]endorsements.Need {
+	var out [][]endorsements.Need
+	var many []endorsements.Need
+	for _, n := range needs {
+		if n.Kind == endorsements.NeedNVIDIARIM || n.Kind == endorsements.NeedNVIDIAOCSP {
+			many = append(many, n)
+			continue
+		}
+		out = append(out, []endorsements.Need{n})
+	}
+	return slices.AppendSeq(out, slices.Chunk(many, 8))
 }
 
 // inFolder says what of a bundle is not in the folder for which it was fetched.
@@ -250,9 +273,9 @@ func newEndorsementsList(g *globals) *cobra.Command {
 	return endorsementsCommand(g, &cobra.Command{
 		Use:   "list DIR",
 		Short: "List what a folder of collateral holds, and until when",
-		Long: `List prints every document of Intel and AMD in the folder: what it is, from when to
-when it holds, and the file. Signatures are not looked at, see verify. Files that are
-not understood are warnings.`,
+		Long: `List prints every document of Intel, AMD and NVIDIA in the folder: what it is, from when
+to when it holds, what an OCSP response says, and the file. Signatures are not looked
+at, see verify. Files that are not understood are warnings.`,
 		Example: "  assize endorsements list collateral",
 	}, false)
 }
@@ -265,7 +288,10 @@ func newEndorsementsVerify(g *globals) *cobra.Command {
 a root of its vendor. The exit status is 1 if one does not, or if one is outside its
 time, or if there is none. Schemes check more than that when they appraise: revoked
 signers, contents, and whether the document is for the platform. Certificates and
-revocation lists of others are named and not checked.`,
+revocation lists of others are named and not checked. Who may answer for a certificate
+by OCSP is said by its issuer: where that is neither in the folder nor beside a manifest
+in it, as with devices, whose certificates come with their evidence, the response is
+marked as not checked.`,
 		Example: "  assize endorsements verify collateral --at 2025-07-01T00:00:00Z",
 	}, true)
 }
@@ -293,7 +319,7 @@ func endorsementsCommand(g *globals, cmd *cobra.Command, verify bool) *cobra.Com
 			if err != nil {
 				return err
 			}
-			if checker, err = check.New(slices.Concat(extra["intel-tdx"], extra["intel-sgx"], extra["amd-snp"])...); err != nil {
+			if checker, err = check.New(vendorRoots(extra)...); err != nil {
 				return err
 			}
 		}
@@ -307,8 +333,8 @@ func endorsementsCommand(g *globals, cmd *cobra.Command, verify bool) *cobra.Com
 		}
 		(&stack{log: log}).warnUnused(warnings)
 		lines, err := listBundle(bundle, checker, now)
-		if verify && len(lines) == 0 {
-			err = fmt.Errorf("%s has no document of Intel or AMD that could be verified", args[0])
+		if verify && !slices.ContainsFunc(lines, func(l endorsementLine) bool { return l.Unchecked == "" }) {
+			err = errors.Join(err, fmt.Errorf("%s has no document of Intel, AMD or NVIDIA that could be verified", args[0]))
 		}
 		if output == "json" {
 			return errors.Join(printJSON(cmd.OutOrStdout(), lines), err)
@@ -334,12 +360,15 @@ type endorsementLine struct {
 	Until    time.Time `json:"until"`
 	// State is valid, ended or not-yet.
 	State string `json:"state"`
+	// Status is what an OCSP response says: good, revoked or unknown.
+	Status string `json:"status,omitempty"`
 	// Root is the root below which the signature holds, or Fault says why it does
-	// not; neither if nobody looked.
-	Root  string `json:"root,omitempty"`
-	Fault string `json:"fault,omitempty"`
-	File  string `json:"file"`
-	days  int
+	// not, or Unchecked why nobody could tell; none of them if nobody looked.
+	Root      string `json:"root,omitempty"`
+	Fault     string `json:"fault,omitempty"`
+	Unchecked string `json:"unchecked,omitempty"`
+	File      string `json:"file"`
+	left      time.Duration
 }
 
 // listBundle describes the documents of a bundle; with a checker it is an error if
@@ -352,13 +381,17 @@ func listBundle(b *endorsements.Bundle, c *check.Checker, at time.Time) ([]endor
 		for st := range b.Statements() {
 			results = append(results, check.Result{Statement: st})
 		}
+		says := saidByOCSP(b)
+		for i := range results {
+			results[i].Status = says[results[i].Digest]
+		}
 	}
 	out := []endorsementLine{}
 	bad := 0
 	for _, r := range results {
 		l := endorsementLine{
 			Document: r.Item.String(), From: r.From.UTC(), Until: r.Until.UTC(), State: "valid", Root: r.Root, File: r.Name,
-			days: int(math.Floor(r.Until.Sub(at).Hours() / 24)),
+			Status: r.Status, left: r.Until.Sub(at),
 		}
 		switch {
 		case at.Before(r.From):
@@ -366,10 +399,13 @@ func listBundle(b *endorsements.Bundle, c *check.Checker, at time.Time) ([]endor
 		case at.After(r.Until):
 			l.State = "ended"
 		}
-		if r.Err != nil {
+		switch {
+		case errors.Is(r.Err, check.ErrNoIssuer):
+			l.Unchecked = "issuer not in the bundle"
+		case r.Err != nil:
 			l.Fault = r.Err.Error()
 		}
-		if r.Err != nil || l.State != "valid" {
+		if l.Fault != "" || l.State != "valid" {
 			bad++
 		}
 		out = append(out, l)
@@ -380,8 +416,19 @@ func listBundle(b *endorsements.Bundle, c *check.Checker, at time.Time) ([]endor
 	return out, nil
 }
 
+// saidByOCSP is what OCSP responses say, by their digests.
+func saidByOCSP(b *endorsements.Bundle) map[[32]byte]string {
+	out := map[[32]byte]string{}
+	for _, d := range b.OCSPResponses() {
+		if a, err := endorsements.ParseOCSP(d.Raw); err == nil {
+			out[d.Digest] = a.Status
+		}
+	}
+	return out
+}
+
 // unlisted are the files with certificates and revocation lists of which no line
-// speaks: those of authorities, and what other vendors than Intel and AMD publish.
+// speaks: those of authorities, and what other vendors publish.
 func unlisted(b *endorsements.Bundle, lines []endorsementLine) []string {
 	var out []string
 	note := func(name string) {
@@ -401,17 +448,39 @@ func unlisted(b *endorsements.Bundle, lines []endorsementLine) []string {
 
 func printEndorsements(w io.Writer, lines []endorsementLine) {
 	for _, l := range lines {
-		fmt.Fprintf(w, "%s\n   %s to %s, %s", plain(l.Document), l.From.Format(time.DateOnly), l.Until.Format(time.DateOnly), l.State)
-		if l.State == "valid" {
-			fmt.Fprintf(w, ", %d days left", l.days)
+		layout := time.DateOnly
+		if l.Until.Sub(l.From) < 72*time.Hour { // an OCSP response
+			layout = "2006-01-02T15:04Z"
 		}
-		if l.Root != "" {
+		fmt.Fprintf(w, "%s\n   %s to %s, %s", plain(l.Document), l.From.Format(layout), l.Until.Format(layout), l.State)
+		if hours := int(math.Floor(l.left.Hours())); l.State == "valid" && hours < 48 {
+			fmt.Fprintf(w, ", %d hours left", hours)
+		} else if l.State == "valid" {
+			fmt.Fprintf(w, ", %d days left", hours/24)
+		}
+		if l.Status != "" {
+			fmt.Fprintf(w, ", says %s", plain(l.Status))
+		}
+		switch {
+		case l.Root != "":
 			fmt.Fprintf(w, ", signed below %s", plain(l.Root))
+		case l.Unchecked != "":
+			fmt.Fprintf(w, ", signature not checked: %s", plain(l.Unchecked))
 		}
 		fmt.Fprintf(w, "\n   %s\n", plain(l.File))
 		if l.Fault != "" {
 			fmt.Fprintf(w, "   %s\n", plain(l.Fault))
 		}
 	}
-	fmt.Fprintf(w, "%d documents\n", len(lines))
+	unchecked := 0
+	for _, l := range lines {
+		if l.Unchecked != "" {
+			unchecked++
+		}
+	}
+	fmt.Fprintf(w, "%d documents", len(lines))
+	if unchecked > 0 {
+		fmt.Fprintf(w, ", the signatures of %d not checked", unchecked)
+	}
+	fmt.Fprintln(w)
 }

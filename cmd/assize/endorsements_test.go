@@ -19,8 +19,8 @@ func TestEndorsementsVerifyNothing(t *testing.T) {
 	state, empty := t.TempDir(), t.TempDir()
 	others := filepath.Join(simulatedFolder(t, "--machine", "nitro"), "endorsements")
 	for _, c := range []struct{ command, dir, out, err string }{
-		{"verify", empty, "0 documents", "no document of Intel or AMD"},
-		{"verify", others, "none of these documents: aws-nitro-region-crl.der, aws-nitro-root-crl.der", "no document of Intel or AMD"},
+		{"verify", empty, "0 documents", "no document of Intel, AMD or NVIDIA"},
+		{"verify", others, "none of these documents: aws-nitro-region-crl.der, aws-nitro-root-crl.der", "no document of Intel, AMD or NVIDIA"},
 		{"list", empty, "0 documents", ""},
 		{"list", others, "none of these documents: aws-nitro-region-crl.der, aws-nitro-root-crl.der", ""},
 	} {

@@ -15,12 +15,14 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/assize/assize/cmd/assize/internal/config"
 	"github.com/assize/assize/endorsements"
 	"github.com/assize/assize/endorsements/check"
 	"github.com/assize/assize/endorsements/kds"
+	"github.com/assize/assize/endorsements/nvidia"
 	"github.com/assize/assize/endorsements/pcs"
 	collateral "github.com/assize/assize/endorsements/source"
 	"github.com/assize/assize/verifiers"
@@ -31,6 +33,7 @@ var (
 	_ verifiers.Collateral = (*collateral.Source)(nil)
 	_ collateral.Fetcher   = (*pcs.Client)(nil)
 	_ collateral.Fetcher   = (*kds.Client)(nil)
+	_ collateral.Fetcher   = (*nvidia.Client)(nil)
 )
 
 // online gives the node a source of collateral, if fetching is allowed. What was
@@ -54,7 +57,8 @@ func (s *stack) online(o *verifiers.NodeOptions, oneShot bool) error {
 	o.CollateralFault = func(scheme string, err error) {
 		s.log.Log(context.Background(), level, "collateral is missing", "scheme", scheme, "error", err)
 	}
-	s.log.Info("collateral is fetched", "intel", s.config.Online.Intel, "amd", s.config.Online.AMD, "cache", s.cache())
+	s.log.Info("collateral is fetched", "intel", s.config.Online.Intel, "amd", s.config.Online.AMD,
+		"nvidia_rim", s.config.Online.NVIDIA.RIM, "nvidia_ocsp", s.config.Online.NVIDIA.OCSP, "cache", s.cache())
 	return nil
 }
 
@@ -87,11 +91,7 @@ func openSource(c config.Config, dir string, base *endorsements.Bundle, roots ma
 	if err != nil {
 		return nil, nil, err
 	}
-	var extra []*x509.Certificate
-	for _, scheme := range []string{"intel-tdx", "intel-sgx", "amd-snp"} {
-		extra = append(extra, roots[scheme]...)
-	}
-	checker, err := check.New(extra...)
+	checker, err := check.New(vendorRoots(roots)...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,6 +124,15 @@ func openSource(c config.Config, dir string, base *endorsements.Bundle, roots ma
 	}, nil
 }
 
+// vendorRoots are the extra roots of the schemes whose collateral is fetched.
+func vendorRoots(roots map[string][]*x509.Certificate) []*x509.Certificate {
+	var out []*x509.Certificate
+	for _, scheme := range []string{"intel-tdx", "intel-sgx", "amd-snp", "nvidia-gpu", "nvidia-nvswitch"} {
+		out = append(out, roots[scheme]...)
+	}
+	return out
+}
+
 func fetchServices(o config.Online, client *http.Client) (map[endorsements.Vendor]collateral.Service, error) {
 	out := map[endorsements.Vendor]collateral.Service{}
 	if o.Intel != config.None {
@@ -140,10 +149,53 @@ func fetchServices(o config.Online, client *http.Client) (map[endorsements.Vendo
 		}
 		out[endorsements.VendorAMD] = collateral.Service{Fetcher: c, Every: o.AMDInterval}
 	}
+	sv, err := nvidiaService(o.NVIDIA, client)
+	if err != nil {
+		return nil, fmt.Errorf("endorsements_online.nvidia: %w", err)
+	}
+	if sv.Fetcher != nil {
+		out[endorsements.VendorNVIDIA] = sv
+	}
 	if len(out) == 0 {
 		return nil, errors.New("endorsements_online: enabled, but nobody is to be asked")
 	}
 	return out, nil
+}
+
+// nvidiaService asks NVIDIA's two services, or the one that there is; without a
+// fetcher if there is none.
+func nvidiaService(o config.OnlineNVIDIA, client *http.Client) (collateral.Service, error) {
+	sv := collateral.Service{Every: o.Interval}
+	options := nvidia.Options{Client: client, Random: rand.Reader}
+	for _, s := range []struct {
+		url  string
+		to   *string
+		kind endorsements.ItemKind
+	}{{o.RIM, &options.RIM, endorsements.ItemNVRIM}, {o.OCSP, &options.OCSP, endorsements.ItemNVOCSP}} {
+		if s.url == config.None {
+			sv.Without = append(sv.Without, s.kind)
+			continue
+		}
+		*s.to = s.url
+	}
+	if options.RIM == "" && options.OCSP == "" {
+		return sv, nil
+	}
+	if o.KeyFile != "" {
+		raw, err := readFile(o.KeyFile, nvidia.MaxKey)
+		if err != nil {
+			return sv, fmt.Errorf("service_key_file: %w", err)
+		}
+		if options.Key = strings.TrimSpace(string(raw)); options.Key == "" {
+			return sv, fmt.Errorf("service_key_file: %s is empty", o.KeyFile)
+		}
+	}
+	c, err := nvidia.New(options)
+	if err != nil {
+		return sv, err
+	}
+	sv.Fetcher = c
+	return sv, nil
 }
 
 // fetchClient is the HTTP client of the fetchers, with a time-out for every step.

@@ -114,7 +114,7 @@ func serveFolder(t *testing.T, dir string) (s *services, stop func(), config str
 	}
 	srv := httptest.NewServer(s)
 	t.Cleanup(srv.Close)
-	config = write(t, "config.yaml", fmt.Appendf(nil, "endorsements_online: {intel: %q, amd: %q, intel_interval: 1ms, amd_interval: 1ms}\n", srv.URL, srv.URL))
+	config = write(t, "config.yaml", fmt.Appendf(nil, "endorsements_online: {intel: %q, amd: %q, intel_interval: 1ms, amd_interval: 1ms, nvidia: {rim_url: none, ocsp_url: none}}\n", srv.URL, srv.URL))
 	return s, srv.Close, config
 }
 
@@ -385,7 +385,7 @@ func TestOnlineUsage(t *testing.T) {
 	dir := simulatedFolder(t, "--machine", "cpu")
 	file := filepath.Join(dir, "evidence.cmw")
 	for name, text := range map[string]string{
-		"nobody to ask": "endorsements_online: {intel: none, amd: none}",
+		"nobody to ask": "endorsements_online: {intel: none, amd: none, nvidia: {rim_url: none, ocsp_url: none}}",
 		"no TLS":        "endorsements_online: {intel: 'http://pccs.example'}",
 		"no CA":         "endorsements_online: {ca: /no/such/file}",
 		"not a CA":      "endorsements_online: {ca: " + file + "}",

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"github.com/assize/assize/verifiers"
 	"github.com/assize/assize/verifiers/all"
 	"github.com/assize/assize/verifiers/appraisal"
+	"github.com/assize/assize/verifiers/remote/nras"
 )
 
 // newSchemes is "assize schemes": what this build can verify, and by which rules.
@@ -24,7 +27,8 @@ func newSchemes() *cobra.Command {
 evidence (RFC 9334): a table that says what each finding costs, in trustworthiness
 claims of AR4SI, and the parameters by which findings are made. Print one, edit the
 copy, check it, and give it to appraise (--evidence-policy), or to serve and verifier
-(key evidence_policies of the configuration).`,
+(key evidence_policies of the configuration). The policies of the backends that ask
+NVIDIA's service are nvidia-gpu-nras and nvidia-nvswitch-nras (docs/nras.md).`,
 		Example: `  assize schemes
   assize schemes policy intel-tdx > tdx.yaml
   assize schemes check tdx.yaml
@@ -117,14 +121,8 @@ func newSchemesCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			set, err := all.Set()
-			if err != nil {
-				return err
-			}
-			for _, sc := range set.Schemes() {
-				if p := policies[sc.Name]; p != nil {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s\n", p.ID())
-				}
+			for _, name := range slices.Sorted(maps.Keys(policies)) {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\n", policies[name].ID())
 			}
 			return nil
 		},
@@ -138,6 +136,9 @@ func defaultsOf(name string) (*appraisal.Defaults, error) {
 	set, err := all.Set()
 	if err != nil {
 		return nil, err
+	}
+	if d, ok := nras.Policy(name); ok {
+		return &d, nil
 	}
 	sc, ok := set.Lookup(name)
 	switch {
@@ -179,6 +180,15 @@ func loadPolicies(files []string) (map[string]*appraisal.Policy, error) {
 // policies gives the schemes of this process what the configuration names.
 func (s *stack) policies(deps *verifiers.Deps) (err error) {
 	deps.Policies, err = loadPolicies(s.config.EvidencePolicies)
+	for _, name := range nras.Schemes() {
+		unused := nras.PolicyName(name)
+		if s.remote(name) {
+			unused = name
+		}
+		if deps.Policies[unused] != nil { // somebody relies on it
+			err = errors.Join(err, fmt.Errorf("evidence_policies: nothing here is appraised under the policy %s", unused))
+		}
+	}
 	for name := range deps.Policies {
 		s.log.Info("edited appraisal policy", "scheme", name, "policy", deps.Policies[name].ID())
 	}

@@ -162,7 +162,7 @@ func (s *stack) list() []api.Verifier {
 // describe is the entry of one scheme of this process.
 func (s *stack) describe(sc verifiers.Scheme, kid string) api.Verifier {
 	v := api.Verifier{
-		Scheme: sc.Name, Developer: s.identity().Developer, Build: s.identity().Build, KID: kid,
+		Scheme: sc.Name, Developer: s.identityOf(sc.Name).Developer, Build: s.identityOf(sc.Name).Build, KID: kid,
 		Site: s.config.Fabric.Site, Trusted: s.trusted(kid, sc.Name),
 	}
 	for _, p := range sc.Accepts {

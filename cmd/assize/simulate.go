@@ -189,14 +189,23 @@ func (f *simulateFlags) summary(cmd *cobra.Command, m *attester.Machine, nonce [
 	if dir := filepath.Join(f.output, "endorsements"); isFolder(dir) {
 		collateral = " --endorsements " + dir
 	}
-	_, err := fmt.Fprintf(out, "assize appraise %s --nonce %s --trust %s%s --corim %s --corim-trust %s\n", filepath.Join(f.output, "evidence.cmw"),
-		hex.EncodeToString(nonce), filepath.Join(f.output, "trust.json"), collateral, f.output, filepath.Join(f.output, "corim-trust.json"))
+	references := ""
+	if file := filepath.Join(f.output, "corim-trust.json"); exists(file) {
+		references = " --corim " + f.output + " --corim-trust " + file
+	}
+	_, err := fmt.Fprintf(out, "assize appraise %s --nonce %s --trust %s%s%s\n", filepath.Join(f.output, "evidence.cmw"),
+		hex.EncodeToString(nonce), filepath.Join(f.output, "trust.json"), collateral, references)
 	return err
 }
 
 func isFolder(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 // serveRatsd answers real clients of ratsd until the command is interrupted.

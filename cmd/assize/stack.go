@@ -108,7 +108,10 @@ func (s *stack) loadSchemes(context.Context, role) (err error) {
 	if len(s.config.Schemes) > 0 && s.serves() {
 		s.schemes, err = s.schemes.Only(s.config.Schemes...)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.remoteSchemes()
 }
 
 // loadRoots reads the file of --trust and says loudly that it did.
@@ -276,7 +279,7 @@ func (s *stack) serve(ctx context.Context, r role) error {
 	if err := s.online(&options, r.oneShot); err != nil {
 		return err
 	}
-	node, err := verifiers.NewNode(options)
+	node, err := s.appraisers(options)
 	if err != nil {
 		return err
 	}
@@ -286,8 +289,8 @@ func (s *stack) serve(ctx context.Context, r role) error {
 	}
 	for _, sc := range s.schemes.Schemes() {
 		svc, err := s.bus.Serve(served, fabric.ServiceOptions{
-			Scheme: sc, KID: node.KID(sc.Name), Identity: s.identity(), Budget: s.config.Budget,
-			Guard: s.guard, Node: s.config.Node.Name, Seal: s.seals, Workers: workers(sc, options.Collateral),
+			Scheme: sc, KID: node.KID(sc.Name), Identity: s.identityOf(sc.Name), Budget: s.config.Budget,
+			Guard: s.guard, Node: s.config.Node.Name, Seal: s.seals, Workers: max(workers(sc, options.Collateral), s.waiting(sc.Name)),
 		})
 		if err != nil {
 			return err

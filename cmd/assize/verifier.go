@@ -25,7 +25,11 @@ With node.peers in its configuration it answers signed requests of those nodes
 only ("assize keys node" at the lead prints the file), unless node.callers is any.
 With node.name, which is then its site as well, it is a node that leads can name
 as a peer: print its file with "assize keys node", and they seal requests to it.
-Processes that share a name share the keys node and node-seal of one state_dir.`,
+Processes that share a name share the keys node and node-seal of one state_dir.
+
+With nras.schemes in its configuration NVIDIA's Remote Attestation Service appraises
+those schemes, and this process checks and signs what it says; give such a process a
+site of its own (docs/nras.md).`,
 		Example: "  assize verifier --schemes intel-tdx,nvidia-gpu --nats nats://127.0.0.1:4222",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

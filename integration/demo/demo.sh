@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The demo: a simulated machine, honest and with a foreign GPU; then recorded
-# evidence of real hardware, and the relying party's check of its verdict.
+# The demo: a simulated machine, honest and with a foreign GPU, and a board of GPUs
+# and switches; then recorded evidence of real hardware, and the relying party's
+# check of its verdict.
 # Usage: demo.sh PATH-TO-ASSIZE
 set -eu
 case $1 in /*) assize=$1 ;; *) assize=$PWD/$1 ;; esac
@@ -35,6 +36,23 @@ run "$assize" appraise "$dir/foreign/evidence.cmw" --nonce "$nonce" --topology '
 	--trust "$dir/foreign/trust.json" --endorsements "$dir/foreign/endorsements" \
 	--corim "$dir/foreign" --corim-trust "$dir/foreign/corim-trust.json" --log-level error
 
+# board FAULT…: the verdict about a whole board, of which the parts are left out.
+board() {
+	rm -rf "$dir/board"
+	"$assize" simulate --machine hgx --nonce "$nonce" "$@" -o "$dir/board" >/dev/null
+	run "$assize" appraise "$dir/board/evidence.cmw" --nonce "$nonce" \
+		--topology 'lead(cpu, gpu/0, gpu/1, gpu/2, gpu/3, gpu/4, gpu/5, gpu/6, gpu/7, switch/0, switch/1, switch/2, switch/3)' \
+		--trust "$dir/board/trust.json" --endorsements "$dir/board/endorsements" \
+		--corim "$dir/board" --corim-trust "$dir/board/corim-trust.json" --log-level error >"$dir/board.txt"
+	sed -n -e '1,/^├/{/^├/!p;}' -e '/ interconnect /,/binding/{/binding/!p;}' -e '/exit status/p' "$dir/board.txt"
+}
+
+say "eight GPUs and four switches in protected-PCIe mode: each names the others, and all agree"
+board
+
+say "the same with a switch that is of another board by what it says"
+board --fault switch/3:foreign-links
+
 go run ./samples/write "$dir/composite.cmw"
 
 say "real hardware; inspect: an Intel TDX quote and an NVIDIA H100 report in one CMW collection"
@@ -55,8 +73,11 @@ cat <<'END'
 What the last one does not establish: the recordings answer old challenges, so freshness
 of the CPU is open; no collateral, revocation answers or reference values were
 given; and nothing binds this GPU to this CPU – they never shared a machine.
-A warning is the right verdict, and it says why. The simulated machine is better off:
-collateral, a challenge, reference values for its software, and a commitment of that
-software to the GPU's evidence. Its CPU is affirming and the GPU is bound to it; the
-GPU stays at a warning, because nothing here says that its certificates still hold.
+A warning is the right verdict, and it says why. The simulated machines are better off:
+collateral, a challenge, NVIDIA's signed manifests and revocation answers, reference
+values for the software of the CPU, and a commitment of that software to the evidence
+of the others. CPU and GPU are affirming, and so is the board as a whole. Of the memory
+of these GPUs nothing is said: that of a Hopper is closed to the host and not encrypted,
+and in protected PCIe it depends on the board. All of it holds for who trusts simulated
+roots, and for nobody else.
 END

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command mutate asks whether the tests that docs/conformance.md names would
-// notice if an enforcement were gone. Each mutant is the module without one
+// Command mutate asks whether the tests that docs/conformance.md names, or
+// docs/threat-model.md for a guarantee, would notice if an enforcement were gone. Each mutant is the module without one
 // check: a text in a file, replaced by another that compiles. For every
 // requirement that the mutant belongs to, at least one of the tests of that
 // requirement has to fail, or the mutant survives, which is an error.

@@ -10,5 +10,6 @@ func mutants() []mutant {
 	return slices.Concat(
 		evidenceMutants(), topologyMutants(), orchestratorMutants(), relayMutants(), intakeMutants(),
 		aggregateMutants(), trustMutants(), edgeMutants(), nodeMutants(),
+		nvidiaMutants(), interconnectMutants(), nrasMutants(), spdmMutants(),
 	)
 }

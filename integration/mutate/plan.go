@@ -25,7 +25,7 @@ type edit struct {
 // mutant is the module without one enforcement. One that the code checks twice
 // takes several edits.
 type mutant struct {
-	ids     string // requirements of docs/conformance.md, by spaces
+	ids     string // requirements of docs/conformance.md and guarantees of docs/threat-model.md, by spaces
 	removes string // what is gone, in words; unique
 	edits   []edit
 }
@@ -46,10 +46,16 @@ func neverCase(ids, removes, file, condition string) mutant {
 	return in(ids, removes, file, "case "+condition+":", "case false && ("+condition+"):")
 }
 
-// requirement is a row of docs/conformance.md.
+// gone is never for an "if" with a statement before its condition.
+func gone(ids, removes, file, before, after string) mutant {
+	return in(ids, removes, file, "if "+before+"; "+after+" {", "if "+before+"; "+after+" && false {")
+}
+
+// requirement is a row of docs/conformance.md, or a guarantee of
+// docs/threat-model.md.
 type requirement struct {
 	id     string
-	claims bool     // enforced, at least partly
+	claims bool     // enforced, at least partly; false for a guarantee
 	tests  []string // folder.TestName
 }
 
@@ -77,6 +83,25 @@ func readTable(root string) ([]requirement, error) {
 	}
 	if len(out) == 0 {
 		return nil, errors.New("docs/conformance.md has no requirements")
+	}
+	guaranteed, err := readGuarantees(root)
+	return append(out, guaranteed...), err
+}
+
+// readGuarantees reads docs/threat-model.md, whose tests internal/archtest holds to
+// the module.
+func readGuarantees(root string) ([]requirement, error) {
+	raw, err := os.ReadFile(filepath.Join(root, "docs", "threat-model.md"))
+	if err != nil {
+		return nil, err
+	}
+	row := regexp.MustCompile(`(?m)^\| (G-[0-9]+) \|.*\(test: ([^)]*)\) \|$`)
+	var out []requirement
+	for _, m := range row.FindAllStringSubmatch(string(raw), -1) {
+		out = append(out, requirement{id: m[1], tests: strings.Split(m[2], ", ")})
+	}
+	if len(out) == 0 {
+		return nil, errors.New("docs/threat-model.md has no guarantees")
 	}
 	return out, nil
 }

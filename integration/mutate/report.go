@@ -45,7 +45,8 @@ func summary(out io.Writer, results []result) error {
 
 const docHead = `# Mutations
 
-Every requirement of [conformance.md](conformance.md) that is enforced, at least partly, with what was taken away to see whether its tests notice.
+Every requirement of [conformance.md](conformance.md) that is enforced, at least partly, and guarantees of the [threat model](threat-model.md), with what
+was taken away to see whether their tests notice.
 Each line is the module without that one enforcement; the test is the first of the tests of that requirement that failed. Made by
 ` + "`make mutants`" + ` (` + "`go run ./integration/mutate -write docs/mutations.md`" + `); the test of that package holds this list to the mutants.
 `
@@ -117,8 +118,11 @@ func place(r row) int {
 	})
 }
 
-// sortable has the order of conformance.md: MV, PAR, TH.
+// sortable has the order of conformance.md: MV, PAR, TH; guarantees come last.
 func sortable(id string) string {
 	prefix, number, _ := strings.Cut(id, "-")
+	if prefix == "G" {
+		prefix = "~"
+	}
 	return fmt.Sprintf("%s-%4s", prefix, number)
 }
