@@ -4,6 +4,7 @@ package binding
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -119,14 +120,16 @@ func lesser(a, b string) string {
 // about it if they name its label, and all of these have to fit; or if they name
 // its certificates, key or measurements: who measured it may not know what it is
 // called here. Of these, one has to fit: functions of one device have one chain.
+// What several of them say is not put together: that would make one interface of
+// the report of one function and the TSM information of another.
 func matchOf(label evidence.Path, commitments []verdict.Commitment, objects []verdict.Object) match {
 	groups := map[string][]verdict.Commitment{}
 	for _, c := range commitments {
 		groups[c.Subject] = append(groups[c.Subject], c)
 	}
 	var fits, wrong match
-	for subject, list := range groups {
-		m := compare(list, objects)
+	for _, subject := range slices.Sorted(maps.Keys(groups)) {
+		m := compare(groups[subject], objects)
 		switch {
 		case len(m.broken) > 0 && subject == string(label):
 			return match{broken: m.broken}
@@ -134,11 +137,8 @@ func matchOf(label evidence.Path, commitments []verdict.Commitment, objects []ve
 			if len(m.bound) > 0 {
 				wrong.broken = append(wrong.broken, m.broken...)
 			}
-		case len(m.bound) > 0:
-			if len(fits.bound) == 0 {
-				fits.origin = m.origin
-			}
-			fits.bound, fits.origin = sorted(append(fits.bound, m.bound...)), lesser(fits.origin, m.origin)
+		case m.says(unsigned) > fits.says(unsigned) || m.says(unsigned) == fits.says(unsigned) && len(m.bound) > len(fits.bound):
+			fits = m
 		}
 	}
 	if len(fits.bound) > 0 {
@@ -148,6 +148,16 @@ func matchOf(label evidence.Path, commitments []verdict.Commitment, objects []ve
 }
 
 func (m match) same(object string) bool { return slices.Contains(m.bound, object) }
+
+// says counts which of some objects are bound.
+func (m match) says(objects []string) (n int) {
+	for _, o := range objects {
+		if m.same(o) {
+			n++
+		}
+	}
+	return n
+}
 
 // compare holds one device's commitments to objects, where both are digests by
 // one algorithm. What is equal counts only if something of it identifies a device.
@@ -171,7 +181,7 @@ func compare(commitments []verdict.Commitment, objects []verdict.Object) (m matc
 }
 
 // Unauthenticated are the components with claims that rest on bytes beside their
-// signature (Facts.RelayRequired), where nothing of the CPU TEE vouches for these
+// signature (Facts.RelayRequired, or such an object), where nothing of the CPU TEE vouches for these
 // bytes: neither a strong commitment to the whole evidence of the component in
 // report data, made by known software that had it from the security manager, nor
 // strong digests of every such object. The reason says what is missing.
@@ -180,7 +190,7 @@ func Unauthenticated(parts []verdict.Component) map[evidence.Path]verdict.Reason
 	var out map[evidence.Path]verdict.Reason
 	for _, p := range parts {
 		found := appraisals(p)
-		if !slices.ContainsFunc(found, func(a verdict.Appraisal) bool { return a.Facts.RelayRequired }) {
+		if !slices.ContainsFunc(found, needsRelay) {
 			continue
 		}
 		why := "no single CPU TEE is there to vouch for what it says of the interface"
@@ -196,6 +206,12 @@ func Unauthenticated(parts []verdict.Component) map[evidence.Path]verdict.Reason
 		out[p.Label] = verdict.Reason{Code: verdict.ReasonReportUnauthenticated, Detail: "interface report and TSM information are under no signature of the device, and " + why}
 	}
 	return out
+}
+
+// needsRelay: the verifier says so, or it found objects under no signature and
+// should have.
+func needsRelay(a verdict.Appraisal) bool {
+	return a.Facts.RelayRequired || slices.ContainsFunc(a.Facts.Objects, func(o verdict.Object) bool { return slices.Contains(unsigned, o.Name) })
 }
 
 // unauthenticated says why nothing of the CPU TEE vouches for a component, "" if

@@ -103,6 +103,10 @@ func TestTSMDigest(t *testing.T) {
 		{"another negotiation", brokenEdge + " | " + badCap + " | " + open, []verdict.Component{measured("nic "+certs+"=A", "nic "+vca+"=X", "nic "+report+"=R"), nic}},
 		{"no report", strong + " |  | " + open, []verdict.Component{measured("nic "+certs+"=A", "nic "+vca+"=V"), nic}},
 		{"no TSM information", strong + " |  | " + open, []verdict.Component{measured("nic "+certs+"=A", "nic "+report+"=R"), full}},
+		{"report of one function, TSM information of another", strong + " |  | " + open, []verdict.Component{
+			measured("f0 "+certs+"=A", "f0 "+report+"=R", "f1 "+certs+"=A", "f1 "+tsm+"=T"), full}},
+		{"one of two names has everything", strong + " |  | ", []verdict.Component{
+			measured("f0 "+certs+"=A", "f0 "+vca+"=V", "f0 "+meas+"=M", "nic "+certs+"=A", "z "+certs+"=A", "z "+report+"=R", "z "+tsm+"=T"), full}},
 		{"everything", strong + " |  | ", []verdict.Component{measured("nic "+certs+"=A", "nic "+report+"=R", "nic "+tsm+"=T"), full}},
 		{"other TSM information", brokenEdge + " | " + badCap + " | " + open, []verdict.Component{measured("nic "+certs+"=A", "nic "+report+"=R", "nic "+tsm+"=X"), full}},
 		{"TSM information alone", strong + " |  | ", []verdict.Component{measured("nic "+certs+"=A", "nic "+tsm+"=T"), tdi(t, "nic", certs+"=A", tsm+"=T")}},
@@ -148,6 +152,7 @@ func TestMeasuredRelay(t *testing.T) {
 	relay := func(f verdict.Freshness, executables verdict.Claim) verdict.Component {
 		return partWith(t, "cpu", "cpu-tee", evidence.CommitmentRule, f, func(a *verdict.Appraisal) { a.Vector[verdict.Executables] = executables })
 	}
+	silent := partWith(t, "nic", "device", "same", isFresh, func(a *verdict.Appraisal) { a.Facts.Objects = nic.Partial.Appraisal().Facts.Objects })
 	missing := nic
 	missing.Evidence = [32]byte{}
 	plain := partWith(t, "nic", "device", "same", isFresh, func(*verdict.Appraisal) {})
@@ -170,6 +175,7 @@ func TestMeasuredRelay(t *testing.T) {
 			a.Facts.Commitments = []verdict.Commitment{{Subject: "nic", Object: report, Alg: verdict.AlgSHA384, Digest: digestText("X"), Via: "x", Origin: OriginMeasured}}
 		}), nic, true},
 		{"no such claims", holder(t, "same", verdict.ClaimApproved, ""), plain, false},
+		{"a verifier that does not say what it needs", holder(t, "same", verdict.ClaimApproved, ""), silent, true},
 		{"one of two verifiers has such claims", holder(t, "same", verdict.ClaimApproved, ""), together(plain, nic), true},
 	} {
 		got := Unauthenticated([]verdict.Component{c.cpu, c.nic, part(t, "other", "device", "same", isFresh)})

@@ -18,20 +18,15 @@ import (
 	wire "github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
-	"github.com/assize/assize/verifiers/appraisal"
 	core "github.com/assize/assize/verifiers/spdm"
 )
 
 // appraised is what the scheme says of evidence to who trusts the vendor of the
-// honest device, has its reference values, and relies on somebody else to vouch
-// for interface reports.
+// honest device and has its reference values. Interface reports it leaves to the
+// lead.
 func appraised(t testing.TB, honest *spdm.Device, mediaType string, raw []byte) verdict.Appraisal {
 	t.Helper()
 	scheme := core.Scheme()
-	policy, err := scheme.Policy.Parse([]byte("scheme: spdm\nfindings:\n  report-unauthenticated: {}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	files, err := honest.Endorsements()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +40,7 @@ func appraised(t testing.TB, honest *spdm.Device, mediaType string, raw []byte) 
 		t.Fatal(err)
 	}
 	v, err := scheme.New(verifiers.Deps{
-		Endorsements: bundle, ExtraRoots: map[string][]*x509.Certificate{core.Name: {honest.Root()}}, Policies: map[string]*appraisal.Policy{core.Name: policy},
+		Endorsements: bundle, ExtraRoots: map[string][]*x509.Certificate{core.Name: {honest.Root()}},
 	})
 	if err != nil {
 		t.Fatal(err)

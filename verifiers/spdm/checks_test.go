@@ -205,8 +205,8 @@ func locked(lock LockFlags, state InterfaceState) func(*situation) {
 	return func(s *situation) { s.assign(interfaceReport(goodInfo, "", goodRanges...), lock, state) }
 }
 
-// relied is the row of an operator who relies on the binding of the lead.
-const relied = "report-unauthenticated: {}"
+// unrelied is the row of an operator who relies on no binding of the lead.
+const unrelied = "report-unauthenticated: {configuration: 36, runtime-opaque: 32}"
 
 func cmaLeaf(t testing.TB, name string) []func(*device) {
 	return []func(*device){leafWith(func(x *x509.Certificate) {

@@ -120,6 +120,10 @@ func (p *proof) measured() map[string]any {
 	return out
 }
 
+// leftToLead is what claims say of bytes that no device signs: whether anything
+// vouches for them is not seen here (decision D-80).
+const leftToLead = "left to the lead"
+
 // claims show a report; nobody has authenticated it here.
 func (r *InterfaceReport) claims() map[string]any {
 	digest := sha512.Sum384(r.Raw)
@@ -143,13 +147,13 @@ func (r *InterfaceReport) claims() map[string]any {
 		})
 	}
 	return map[string]any{
-		"authenticated": false, "sha384": hex.EncodeToString(digest[:]), "info": texts(info), "ranges": ranges, "range_count": len(r.Ranges),
+		"authenticated": leftToLead, "sha384": hex.EncodeToString(digest[:]), "info": texts(info), "ranges": ranges, "range_count": len(r.Ranges),
 		"device_specific": hexText(r.Specific),
 	}
 }
 
 func (t *TSM) claims() map[string]any {
-	out := map[string]any{"authenticated": false, "kind": short256(t.Kind)}
+	out := map[string]any{"authenticated": leftToLead, "kind": short256(t.Kind)}
 	if t.State != nil {
 		out["state"] = t.State.String()
 	}

@@ -44,6 +44,17 @@ func identities(id *Identity) []string {
 
 func subjectName(id *Identity) string { return id.Leaf.Subject.String() }
 
+// certifiedNames are the names that a container may have for a device: those of a
+// Device Assignment Token, the proper one first, and the subject in the order of
+// crypto/x509, which is not always that of the certificate.
+func certifiedNames(id *Identity) []string {
+	out, err := TokenNames(id.Leaf)
+	if err != nil {
+		out = nil
+	}
+	return append(out, namePrefix+subjectName(id))
+}
+
 // manufacturer is the first part of the DMTF name, or "pci:" and the PCI vendor
 // id in lower case, or "".
 func (id *Identity) manufacturer() string {

@@ -15,8 +15,10 @@ import (
 const maxRangeID = 6
 
 // interfaces judges what the device does not sign: interface report and
-// information of the TSM. It is judged as if it were authentic; that it is not
-// costs by itself (decision D-78).
+// information of the TSM. It is judged as if it were authentic, and the lead holds
+// the result against the CPU's evidence (decision D-80): this verifier cannot see
+// whether that vouches for the report, and says something only if the policy has a
+// row for it (decision D-78).
 func (v *verifier) interfaces(a *verdict.Appraisal, p *proof) {
 	tsm := p.evidence.TSM
 	switch {
@@ -30,7 +32,7 @@ func (v *verifier) interfaces(a *verdict.Appraisal, p *proof) {
 	}
 	a.Facts.RelayRequired = true
 	v.when(a, p.Report != nil, findProtected, "")
-	v.find(a, findUnauthenticated, "interface report and state rest on bytes that no device signs; only a digest in the CPU's evidence, or measured software that relays them, can vouch for them")
+	v.when(a, len(v.policy.Effect(findUnauthenticated)) > 0, findUnauthenticated, "interface report and state rest on bytes that no device signs; only a digest in the CPU's evidence, or measured software that relays them, can vouch for them")
 	v.security(a, p)
 	if p.Report != nil {
 		v.bits(a, p)

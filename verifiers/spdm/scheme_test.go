@@ -190,13 +190,15 @@ func TestPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	anchors := fmt.Sprintf("parameters:\n  anchors: [{certificate_sha256: %s}]\n", certificateDigest(s.anchor))
-	relying := newTest(t, verifiers.Deps{Endorsements: collateral(t, s.anchor.Raw), Policies: policyOf(t, string(text)+anchors)})
+	strict := newTest(t, verifiers.Deps{Endorsements: collateral(t, s.anchor.Raw), Policies: policyOf(t, string(text)+anchors)})
 	in := input(t, s.e, s.nonce, s.index)
-	if a, _ := appraise(t, relying, in); a.Status() != verdict.TierAffirming || !a.Facts.RelayRequired {
-		t.Fatalf("%s %+v", details(a), a.Facts)
+	a, _ := appraise(t, strict, in)
+	if a.Status() != verdict.TierWarning || a.Vector[config] != 36 || a.Vector[opaque] != 32 || !has(a, verdict.ReasonReportUnauthenticated) || !a.Facts.RelayRequired {
+		t.Fatalf("%v %s %+v", a.Vector, details(a), a.Facts)
 	}
-	if a, _ := appraise(t, newTest(t, trusting(t, s.anchor, 0, "", "", "")), in); a.Status() != verdict.TierWarning || !has(a, verdict.ReasonReportUnauthenticated) {
-		t.Fatal(details(a))
+	a, _ = appraise(t, newTest(t, trusting(t, s.anchor, 0, "", "", "")), in)
+	if a.Status() != verdict.TierAffirming || len(a.Reasons) != 0 || !a.Facts.RelayRequired {
+		t.Fatalf("%s %+v", details(a), a.Facts)
 	}
 	emulator := newTest(t, verifiers.Deps{Policies: policyOf(t, string(emulatorPolicy(t)))})
 	if len(emulator.absent) != 4 || emulator.params.MinimumVersion != "1.1" {

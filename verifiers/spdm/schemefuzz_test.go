@@ -36,7 +36,7 @@ func FuzzAppraise(f *testing.F) {
 	for _, raw := range recordedSeeds(f) {
 		f.Add(raw)
 	}
-	v := newTest(f, trusting(f, d.anchor, 0, "", "", relied))
+	v := newTest(f, trusting(f, d.anchor, 0, "", "", ""))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		a, err := v.Appraise(context.Background(), verifiers.Input{MediaType: evidence.MediaType{Base: MediaType}, Evidence: raw, Time: at})
 		if err != nil {

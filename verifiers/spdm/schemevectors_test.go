@@ -273,7 +273,8 @@ func (c capture) judged(t *testing.T, v *verifier, in verifiers.Input, s signatu
 	}
 }
 
-// report: a recorded interface report is nobody's word.
+// report: a recorded interface report is nobody's word, so its digest and the need
+// of a relay are for the lead, and without a relay nothing good is said.
 func (c capture) report(t *testing.T, v *verifier) {
 	t.Helper()
 	file := filepath.Join(vectors.Dir(t), "spdm", c.name, "tdisp", "interface-report.bin")
@@ -284,8 +285,8 @@ func (c capture) report(t *testing.T, v *verifier) {
 	e.Challenge, e.Report = nil, vectors.Read(t, "spdm/"+c.name+"/tdisp/interface-report.bin")
 	a, found := appraise(t, v, input(t, e, nil, nil))
 	claims, _ := a.Claims["interface_report"].(map[string]any)
-	if !slices.Contains(found, findUnauthenticated) || a.Vector[config].Tier() == verdict.TierAffirming || a.Vector[opaque].Tier() == verdict.TierAffirming ||
-		claims["authenticated"] != false || a.Status() == verdict.TierAffirming || claims["sha384"] != c.expected.TDISP.SHA384 {
+	if !a.Facts.RelayRequired || !slices.Contains(a.Facts.Objects, verdict.Object{Name: verdict.ObjectReport, Alg: verdict.AlgSHA384, Digest: c.expected.TDISP.SHA384}) || a.Vector[config].Tier() == verdict.TierAffirming || a.Vector[opaque].Tier() == verdict.TierAffirming ||
+		claims["authenticated"] != leftToLead || a.Status() == verdict.TierAffirming || claims["sha384"] != c.expected.TDISP.SHA384 {
 		t.Fatalf("%v %v %s", a.Vector, claims, details(a))
 	}
 	if slices.Contains(found, findReport) || slices.Contains(found, findRanges) || slices.Contains(found, findSpecific) {

@@ -85,15 +85,25 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestWalkInterface flips the bytes of an interface report and of TSM information:
-// by default such a device is never affirmed.
+// TestWalkInterface flips the bytes of an interface report and of TSM information.
+// Who relies on no binding never affirms such a device; the others are told each
+// time that a relay is required, and of which bytes.
 func TestWalkInterface(t *testing.T) {
 	s := situated(t, checkCase{opts: list(func(d *device) { d.hash, d.meas = BaseSHA384, MeasurementSHA384 }), edit: locked(goodLock, StateRun)})
-	v := newTest(t, trusting(t, s.anchor, 0, "", "", ""))
-	relying := newTest(t, trusting(t, s.anchor, 0, "", "", relied))
+	v := newTest(t, trusting(t, s.anchor, 0, "", "", unrelied))
+	relying := newTest(t, trusting(t, s.anchor, 0, "", "", ""))
 	in := input(t, s.e, s.nonce, s.index)
 	if tierOf(t, v, in) != verdict.TierWarning || tierOf(t, relying, in) != verdict.TierAffirming {
 		t.Fatal("the walk begins with another device")
+	}
+	honest, _ := appraise(t, relying, in)
+	told := func(name string, in verifiers.Input) {
+		a, _ := appraise(t, relying, in)
+		object := func(o verdict.Object) bool { return o.Name == name }
+		if i := slices.IndexFunc(a.Facts.Objects, object); !a.Facts.RelayRequired ||
+			a.Status() == verdict.TierAffirming && (i < 0 || a.Facts.Objects[i] == honest.Facts.Objects[slices.IndexFunc(honest.Facts.Objects, object)]) {
+			t.Fatalf("the lead is not told of another %s: %+v", name, a.Facts)
+		}
 	}
 	report := bytes.Clone(s.e.Report)
 	for i := range report {
@@ -103,6 +113,7 @@ func TestWalkInterface(t *testing.T) {
 		if tierOf(t, v, in) == verdict.TierAffirming || tierOf(t, relying, in) != verdict.TierContraindicated && i != 2 && i != 3 && tierOf(t, relying, in) != verdict.TierWarning {
 			t.Fatalf("byte %d of the report", i)
 		}
+		told(verdict.ObjectReport, in)
 	}
 	for n := range report {
 		s.e.Report = report[:n]
@@ -119,9 +130,11 @@ func TestWalkInterface(t *testing.T) {
 	for i := range tsm {
 		s.e.TSM.Raw = bytes.Clone(tsm)
 		s.e.TSM.Raw[i] ^= 1 << (i % 8)
-		if tierOf(t, v, input(t, s.e, s.nonce, s.index)) == verdict.TierAffirming {
+		in := input(t, s.e, s.nonce, s.index)
+		if tierOf(t, v, in) == verdict.TierAffirming {
 			t.Fatalf("byte %d of the TSM information", i)
 		}
+		told(verdict.ObjectTSM, in)
 	}
 }
 
@@ -195,8 +208,37 @@ func TestFacts(t *testing.T) {
 		t.Fatalf("%+v", a.Facts)
 	}
 	report, tsm := a.Claims["interface_report"].(map[string]any), a.Claims["tsm"].(map[string]any)
-	if report["authenticated"] != false || report["sha384"] != want || tsm["authenticated"] != false || tsm["state"] != "RUN" {
+	if report["authenticated"] != leftToLead || report["sha384"] != want || tsm["authenticated"] != leftToLead || tsm["state"] != "RUN" {
 		t.Fatalf("%v %v", report, tsm)
+	}
+}
+
+// TestLeftToTheLead: every result that rests on an interface report or on TSM
+// information asks for a relay, whether the policy lets the claims stand or not, and
+// names no missing one; a device that has neither asks for none.
+func TestLeftToTheLead(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		edit            func(*situation)
+		row             string
+		required, lacks bool
+		tier            verdict.Tier
+	}{
+		{"default", locked(goodLock, StateRun), "", true, false, verdict.TierAffirming},
+		{"written as it is", locked(goodLock, StateRun), "report-unauthenticated: {}", true, false, verdict.TierAffirming},
+		{"refused in any case", locked(goodLock, StateRun), unrelied, true, true, verdict.TierWarning},
+		{"an unlocked interface", locked(goodLock, StateUnlocked), "", true, false, verdict.TierContraindicated},
+		{"a report alone", func(s *situation) { s.e.Report = interfaceReport(goodInfo, "", goodRanges...) }, "", true, false, verdict.TierWarning},
+		{"an unreadable report", func(s *situation) { s.e.Report = []byte{1} }, "", true, false, verdict.TierWarning},
+		{"TSM information alone", func(s *situation) { locked(goodLock, StateRun)(s); s.e.Report = nil }, "", true, false, verdict.TierWarning},
+		{"neither", nil, "", false, false, verdict.TierAffirming},
+		{"neither, refused in any case", nil, unrelied, false, false, verdict.TierAffirming},
+	} {
+		s := situated(t, checkCase{edit: c.edit})
+		a, _ := appraise(t, newTest(t, trusting(t, s.anchor, 0, "", "", c.row)), input(t, s.e, s.nonce, s.index))
+		if a.Facts.RelayRequired != c.required || has(a, verdict.ReasonReportUnauthenticated) != c.lacks || a.Status() != c.tier {
+			t.Errorf("%s: %s, relay required %t: %s", c.name, a.Status(), a.Facts.RelayRequired, details(a))
+		}
 	}
 }
 

@@ -105,8 +105,8 @@ func interfaceFindings() []row {
 			Text: "There is information of the TSM, or the parameter interface.required is set, and no interface report.",
 		},
 		{
-			Name: findUnauthenticated, Code: verdict.ReasonReportUnauthenticated, Effect: both(unseen, warn),
-			Text: "The device does not sign the interface report, and nothing that this verifier sees authenticates it. Who relies on the lead's binding to the CPU's evidence gives this row {}; unless that binding is there, the composite is not affirming all the same.",
+			Name: findUnauthenticated, Code: verdict.ReasonReportUnauthenticated, Effect: effect{},
+			Text: "No device signs its interface report. Without a row the lead judges whether the CPU's evidence vouches for it, and affirms no such device where it does not. A row {configuration: 36, runtime-opaque: 32} refuses the report in any case.",
 		},
 		{
 			Name: findReportDigest, Code: verdict.ReasonIdentityMismatch, Effect: both(failed, failed), Floor: both(failed, failed),

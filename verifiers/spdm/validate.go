@@ -18,9 +18,9 @@ func (v *verifier) identity(a *verdict.Appraisal, p *proof) {
 	if id.DeviceInfo != "" || id.CMA != "" {
 		v.find(a, findIdentified, "")
 	}
-	called, named := strings.CutPrefix(p.name, namePrefix)
-	v.when(a, named && called != id.DeviceInfo && called != subjectName(id), findName,
-		"the container calls the device %q, its certificate %q", clip(p.name), namePrefix+id.DeviceInfo)
+	if names := certifiedNames(id); strings.HasPrefix(p.name, namePrefix) && !slices.Contains(names, p.name) {
+		v.find(a, findName, "the container calls the device %q, its certificate %q", clip(p.name), clip(names[0]))
+	}
 	v.when(a, !v.speaksFor(id), findManufacturer, "the root %q vouches for other manufacturers than %q", clip(id.Path[len(id.Path)-1].Subject.String()), id.manufacturer())
 	if list := v.params.Devices; len(list) > 0 {
 		if i := slices.IndexFunc(list, func(want string) bool { return fits(want, deviceNames(id)) }); i >= 0 {

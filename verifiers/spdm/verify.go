@@ -192,18 +192,15 @@ func (s *session) readDigests() error {
 // model is the certificate model of the signer's slot. DIGESTS may say generic,
 // which relaxes rules, only where it is signed.
 func (s *session) model() (Model, error) {
-	if s.readsAlias() {
-		return ModelAlias, nil
-	}
 	if s.out.Digests == nil {
-		return s.capabilityModel(), nil
+		return s.otherModel(), nil
 	}
 	d, ok := s.out.Digests.Slot(s.slot)
 	switch {
 	case !ok:
 		return ModelNone, refuse(StageDigests, KindSlot, "digests", "DIGESTS has no slot %d, which signed", s.slot)
 	case !s.out.Digests.MultiKey:
-		return s.capabilityModel(), nil
+		return s.otherModel(), nil
 	case d.Usage&UsageMeasurement == 0:
 		return ModelNone, differ(StageDigests, KindSlot, "digests", fmt.Sprintf("key usage of slot %d does not allow measurements", s.slot), uint16(UsageMeasurement), uint16(d.Usage))
 	case s.challenge != nil && d.Usage&UsageChallenge == 0:
@@ -217,10 +214,18 @@ func (s *session) model() (Model, error) {
 	return d.Model, nil
 }
 
+// otherModel is the model where no DIGESTS tells.
+func (s *session) otherModel() Model {
+	if s.readsAlias() {
+		return ModelAlias
+	}
+	return s.capabilityModel()
+}
+
 // readsAlias tells whether a CERTIFICATE under the challenge signature calls the
-// signer's chain an alias chain and no DIGESTS is there to say more.
+// signer's chain an alias chain and no DIGESTS under it says more.
 func (s *session) readsAlias() bool {
-	if s.challenge == nil || s.out.Digests != nil {
+	if s.challenge == nil || s.out.DigestsSigned {
 		return false
 	}
 	return slices.ContainsFunc(s.challenge.Certificates, func(e CertificateExchange) bool {
@@ -229,7 +234,7 @@ func (s *session) readsAlias() bool {
 }
 
 func (s *session) stricter(m Model) Model {
-	if c := s.capabilityModel(); c == ModelAlias || m == ModelGeneric {
+	if c := s.otherModel(); c == ModelAlias || m == ModelGeneric {
 		return c
 	}
 	return m
