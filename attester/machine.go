@@ -311,7 +311,7 @@ func (m *Machine) accept(events []inteltdx.Event, s *slot) ([]inteltdx.Event, er
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(`{"assize.tdisp":%q,"certificates":%q,"measurements":%q,"report":%q,"tsm":%q}`, string(s.label),
-		hex.EncodeToString(d.Certificates), hex.EncodeToString(d.Measurements), hex.EncodeToString(d.Report), hex.EncodeToString(d.TSMInfo))
+	text := fmt.Sprintf(`{"assize.tdisp":%q,"certificates":%q,"measurements":%q,"report":%q,"tsm":%q,"state":%q}`, string(s.label),
+		hex.EncodeToString(d.Certificates), hex.EncodeToString(d.Measurements), hex.EncodeToString(d.Report), hex.EncodeToString(d.TSMInfo), hex.EncodeToString(d.State))
 	return append(events, inteltdx.Event{RTMR: 3, Type: eventTag, Data: []byte(text)}), nil
 }

@@ -22,7 +22,7 @@ const KindTSM = "tsm-digest"
 var identifying = []string{verdict.ObjectCertificates, verdict.ObjectPublicKey, verdict.ObjectMeasurements}
 
 // unsigned are the objects under no signature of the device.
-var unsigned = []string{verdict.ObjectReport, verdict.ObjectTSM}
+var unsigned = []string{verdict.ObjectReport, verdict.ObjectTSM, verdict.ObjectTSMState}
 
 // match is how the commitments of one result about the CPU relate to the objects
 // of one result about a device.

@@ -107,6 +107,8 @@ func TestTSMDigest(t *testing.T) {
 			measured("f0 "+certs+"=A", "f0 "+report+"=R", "f1 "+certs+"=A", "f1 "+tsm+"=T"), full}},
 		{"one of two names has everything", strong + " |  | ", []verdict.Component{
 			measured("f0 "+certs+"=A", "f0 "+vca+"=V", "f0 "+meas+"=M", "nic "+certs+"=A", "z "+certs+"=A", "z "+report+"=R", "z "+tsm+"=T"), full}},
+		{"words beside the structure that nobody measured", strong + " |  | " + open, []verdict.Component{
+			measured("nic "+certs+"=A", "nic "+report+"=R", "nic "+tsm+"=T"), tdi(t, "nic", certs+"=A", report+"=R", tsm+"=T", verdict.ObjectTSMState+"=S")}},
 		{"everything", strong + " |  | ", []verdict.Component{measured("nic "+certs+"=A", "nic "+report+"=R", "nic "+tsm+"=T"), full}},
 		{"other TSM information", brokenEdge + " | " + badCap + " | " + open, []verdict.Component{measured("nic "+certs+"=A", "nic "+report+"=R", "nic "+tsm+"=X"), full}},
 		{"TSM information alone", strong + " |  | ", []verdict.Component{measured("nic "+certs+"=A", "nic "+tsm+"=T"), tdi(t, "nic", certs+"=A", tsm+"=T")}},

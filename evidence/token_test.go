@@ -27,6 +27,7 @@ func TestTokenSigner(t *testing.T) {
 		"no algorithm":       {TypeDeviceToken, sign1(t, map[any]any{int64(3): "x"}, map[any]any{}, []byte{0xa0}), trustVec(), false, true},
 		"alg not protected":  {TypeDeviceToken, sign1(t, map[any]any{}, map[any]any{int64(1): int64(-8)}, []byte{0xa0}), trustVec(), false, true},
 		"crit":               {TypeDeviceToken, sign1(t, map[any]any{int64(1): int64(-8), int64(2): []any{int64(9)}, int64(9): 1}, map[any]any{}, []byte{0xa0}), trustVec(), false, true},
+		"crit of alg":        {TypeDeviceToken, sign1(t, map[any]any{int64(1): int64(-8), int64(2): []any{int64(1)}}, map[any]any{}, []byte{0xa0}), trustVec(), false, true},
 		"no COSE at all":     {TypeDeviceToken, []byte{0xa0}, trustVec(), false, false},
 		"broken COSE":        {TypeDeviceToken, good[:len(good)-1], trustVec(), false, true},
 		"without protection": {TypeDeviceClaims, []byte{0xa0}, trustVec(), false, false},

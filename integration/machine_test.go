@@ -65,13 +65,6 @@ func judgeWith(t testing.TB, m *attester.Machine, trusted bool, x *corim.Index, 
 	return judgeOf(t, deps, x, append(more, lead...))
 }
 
-// toldJudge trusts a machine and was told that it is simulated.
-func toldJudge(t testing.TB, m *attester.Machine, x *corim.Index) *judge {
-	t.Helper()
-	deps, lead := filesOf(t, m, func(string) bool { return true })
-	return judgeTold(t, deps, x, lead, true)
-}
-
 // filesOf is what a machine comes with: its roots and the endorsements among which
 // its name chooses, and the keys that sign its composites.
 func filesOf(t testing.TB, m *attester.Machine, chosen func(file string) bool) (verifiers.Deps, leadKeys) {

@@ -25,6 +25,10 @@ const (
 	ObjectPublicKey = "spdm-public-key"
 	// ObjectTSM is the structure of the TEE security manager as the VM got it.
 	ObjectTSM = "tsm-info"
+	// ObjectTSMState is what its collector says beside a structure that does not tell
+	// it: a byte whose bits 0 and 1 say that state and lock flags are there, a byte of
+	// the state of the interface, and the lock flags (little-endian, 2 bytes).
+	ObjectTSMState = "tsm-state"
 )
 
 // Digest algorithms of objects and commitments.
@@ -34,7 +38,7 @@ const (
 	AlgSHA512 = "sha-512"
 )
 
-// Bounds of the lists in Facts: six objects by three algorithms, and a few
+// Bounds of the lists in Facts: seven objects by three algorithms, and a few
 // objects of each of many devices.
 const (
 	MaxObjects     = 32

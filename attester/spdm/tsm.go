@@ -29,6 +29,9 @@ type Digests struct {
 	// TSMInfo is over the raw TSM information (key 9.2); for TDX Connect this
 	// is the digest of the device information. Nil without a TSM.
 	TSMInfo []byte
+	// State is over state and lock flags (keys 9.3 and 9.4): the byte 3, the state,
+	// and the flags in little-endian order. Nil without a TSM.
+	State []byte
 }
 
 // Digests computes what the TSM recorded when this device made the evidence.
@@ -63,6 +66,10 @@ func (d *Device) digests(transcript []byte) Digests {
 	}
 	if d.report != nil {
 		out.Report = sum(crypto.SHA384, d.report)
+	}
+	if d.o.TSM != "" {
+		flags := d.o.lockFlags()
+		out.State = sum(crypto.SHA384, []byte{3, d.o.state(), byte(flags), byte(flags >> 8)})
 	}
 	return out
 }

@@ -23,6 +23,7 @@ import (
 //	vca           the six messages of the negotiation
 //	report        interface report
 //	tsm           structure of the TDX module
+//	state         state and lock flags of the interface (verdict.ObjectTSMState)
 //
 // Further members are ignored. A later event of the same name replaces an earlier
 // one: the device was taken in again.
@@ -32,7 +33,7 @@ const devicePrefix = `{"assize.tdisp":`
 // measurements is none: the transcript in its evidence answers another challenge.
 var deviceObjects = []struct{ member, object string }{
 	{"certificates", verdict.ObjectCertificates}, {"vca", verdict.ObjectVCA},
-	{"report", verdict.ObjectReport}, {"tsm", verdict.ObjectTSM},
+	{"report", verdict.ObjectReport}, {"tsm", verdict.ObjectTSM}, {"state", verdict.ObjectTSMState},
 }
 
 // devices reports the devices that the TD took in. Only RTMR3 counts: into the

@@ -99,8 +99,8 @@ const maxPage = math.MaxUint64>>12 + 1
 // CheckRanges refuses empty ranges, ranges that leave the 64-bit address space
 // and ranges that overlap. It is apart from ParseReport because such a report
 // has the right form: it describes a device that nobody should map.
-func (p *InterfaceReport) CheckRanges() error {
-	sorted := slices.Clone(p.Ranges)
+func (r *InterfaceReport) CheckRanges() error {
+	sorted := slices.Clone(r.Ranges)
 	slices.SortFunc(sorted, func(a, b Range) int { return cmp.Compare(a.FirstPage, b.FirstPage) })
 	for i, g := range sorted {
 		switch {

@@ -165,11 +165,6 @@ func referencesOf(blocks []Block, hash MeasurementHash, without ...ValueType) (o
 	return out
 }
 
-// one is a block by itself, for tests that make records.
-func oneBlock(index uint8, kind byte, value []byte) []byte {
-	return slices.Concat([]byte{index, 1}, le16(len(value)+3), []byte{kind}, le16(len(value)), value)
-}
-
 func has(a verdict.Appraisal, code string) bool {
 	return slices.ContainsFunc(a.Reasons, func(r verdict.Reason) bool { return r.Code == code })
 }

@@ -5,6 +5,8 @@ package spdm
 import (
 	"slices"
 	"testing"
+
+	"github.com/assize/assize/verdict"
 )
 
 // TestSeveralReadings: of several signed readings, the worst word about a change
@@ -44,5 +46,40 @@ func TestReservedModel(t *testing.T) {
 	d.model = ModelAlias
 	if _, err := Verify(d.evidence(t), d.expect()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSummaryComparable: the summary goes over all blocks in digest form, and is
+// compared with nothing else.
+func TestSummaryComparable(t *testing.T) {
+	d := newDevice(t)
+	e := d.evidence(t)
+	first := d.blocks[:4+int(d.blocks[2])]
+	for name, c := range map[string]struct {
+		transcript []byte
+		want       SummaryStatus
+	}{
+		"all":        {d.measurements(t), SummaryMatches},
+		"raw values": {d.measured(t, d.getMeasurements(3, 0xFF, d.nonce), d.unsigned(d.count, d.blocks)), SummaryIncomparable},
+		"one index":  {d.measured(t, d.getMeasurements(1, first[0], d.nonce), d.unsigned(1, first)), SummaryIncomparable},
+	} {
+		e.Measurements = c.transcript
+		if r, err := Verify(e, d.expect()); err != nil || r.Challenge.Summary != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestUnsignedIsNoObject: measurements that nobody signed are no object of the
+// device that others could commit to.
+func TestUnsignedIsNoObject(t *testing.T) {
+	d := newDevice(t)
+	fullBlocks(d)
+	e := d.evidence(t)
+	e.Measurements = slices.Concat(d.getMeasurements(0, 0xFF, nil), d.unsigned(d.count, d.blocks))
+	a, found := appraise(t, newTest(t, trusting(t, d.anchor, 0, "", "", "")), input(t, e, d.nonce, nil))
+	if !slices.Contains(found, findUnsigned) || len(a.Facts.Objects) == 0 ||
+		slices.ContainsFunc(a.Facts.Objects, func(o verdict.Object) bool { return o.Name == verdict.ObjectMeasurements }) {
+		t.Errorf("%v %v", found, a.Facts.Objects)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -358,12 +359,12 @@ func (c *tsmCheck) nonces() {
 // these only negotiation, chain, key and measurements are the device's own signed
 // words; t may be nil.
 func (r *Result) BindingObjects(t *TSM) []verdict.Object {
-	var key, info []byte
+	var key, info, state []byte
 	if r.Identity != nil {
 		key = r.Identity.SPKI
 	}
 	if t != nil {
-		info = t.Raw
+		info, state = t.Raw, t.beside()
 	}
 	var out []verdict.Object
 	for _, o := range []struct {
@@ -371,7 +372,7 @@ func (r *Result) BindingObjects(t *TSM) []verdict.Object {
 		raw  []byte
 	}{
 		{verdict.ObjectCertificates, r.Objects.Chain}, {verdict.ObjectVCA, r.Objects.VCA}, {verdict.ObjectMeasurements, r.Objects.Measurements},
-		{verdict.ObjectPublicKey, key}, {verdict.ObjectReport, r.Objects.Report}, {verdict.ObjectTSM, info},
+		{verdict.ObjectPublicKey, key}, {verdict.ObjectReport, r.Objects.Report}, {verdict.ObjectTSM, info}, {verdict.ObjectTSMState, state},
 	} {
 		if o.raw == nil {
 			continue
@@ -382,6 +383,29 @@ func (r *Result) BindingObjects(t *TSM) []verdict.Object {
 		}{{verdict.AlgSHA256, crypto.SHA256}, {verdict.AlgSHA384, crypto.SHA384}, {verdict.AlgSHA512, crypto.SHA512}} {
 			out = append(out, verdict.Object{Name: o.name, Alg: h.alg, Digest: fmt.Sprintf("%x", hashOf(h.hash, o.raw))})
 		}
+	}
+	return out
+}
+
+// beside is what counts of the collector's words: state and flags that nothing in
+// the structure tells. Nil where there are none: what the structure tells too, they
+// can only make worse. Without them, a digest of the structure would vouch for
+// words that anybody can change.
+func (t *TSM) beside() []byte {
+	info, err := ParseTSM(t)
+	if err != nil {
+		info = &TSMInfo{}
+	}
+	out := make([]byte, 4)
+	if t.State != nil && (info.StateUncertain || info.State == nil && info.Bound == nil) {
+		out[0], out[1] = out[0]|1, byte(*t.State)
+	}
+	if t.LockFlags != nil && info.LockFlags == nil {
+		out[0] |= 2
+		binary.LittleEndian.PutUint16(out[2:], uint16(*t.LockFlags))
+	}
+	if out[0] == 0 {
+		return nil
 	}
 	return out
 }

@@ -134,7 +134,6 @@ func (r *reader) sign1() (payload []byte, offset int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	at = r.at
 	protected, err := r.bytes(0, maxHeaders, RuleEnvelope, "protected headers")
 	if err != nil {
 		return nil, 0, err
