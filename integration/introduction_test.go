@@ -246,7 +246,7 @@ func TestMV36NodesAttestThemselves(t *testing.T) {
 	for name, head := range attestedHeads {
 		h := lodge(t, with, everywhere(verdict.TierWarning))
 		for range 2 {
-			if got := tiers(h.appraise(head.topology)); got != "cpu=warning gpu/0=warning gpu/1=warning | warning" {
+			if got := tiers(h.appraise(head.topology)); got != "cpu=warning gpu/0=affirming gpu/1=affirming | warning" {
 				t.Errorf("%s: %s", name, got)
 			}
 		}
@@ -332,7 +332,7 @@ func TestMV36WhatIsRequired(t *testing.T) {
 		h.guests["n1"].machine = evidenceFor(with.machines["n1"], f)
 		c := part(t, h.appraise(attestedHeads["lead"].topology), "gpu/0")
 		// Nobody here trusts keys of lead attesters.
-		if want := f != attester.COSE; (c.Tier() == verdict.TierWarning) != want {
+		if want := f != attester.COSE; (c.Tier() == verdict.TierAffirming) != want {
 			t.Errorf("%s: %s %v", f, c.Tier(), c.Reasons)
 		}
 	}

@@ -155,11 +155,10 @@ var gpuCases = []deviceCase{
 	{name: "no status of the signers", files: withoutSigners, claims: "2 36 32", codes: "no-reference-values revocation-unknown", tier: verdict.TierWarning},
 }
 
-// hopperCases are those of Hopper besides. Its memory is not encrypted, which is a
-// warning for whoever does not call that good enough; with switches it is in
-// protected PCIe, where nothing is said about it.
+// hopperCases are those of Hopper besides. Its memory is isolated and not encrypted,
+// so nothing is said about it; nor in protected PCIe, where it has switches.
 var hopperCases = append(slices.Clone(gpuCases),
-	deviceCase{name: "its memory", parameters: "revocation: required", claims: "2 3 3", codes: "configuration", tier: verdict.TierWarning},
+	deviceCase{name: "its memory", parameters: "revocation: required", claims: "2 3 3", tier: verdict.TierAffirming},
 	deviceCase{name: "protected PCIe", parameters: "revocation: required", device: peers(4), claims: "2 3 3", tier: verdict.TierAffirming},
 	deviceCase{name: "not in the mode that is asked for", parameters: "modes: [ppcie], hopper_memory_encrypted: true", claims: "2 32 3", codes: "policy", tier: verdict.TierWarning},
 	deviceCase{name: "in the mode that is asked for", parameters: "modes: [ppcie]", device: peers(4), claims: "2 3 3", tier: verdict.TierAffirming},

@@ -60,13 +60,15 @@ type truth struct {
 // specimens are an honest machine and two that must never be taken for one,
 // whatever fails. Of four appraisals two are of the first.
 func specimens() []specimen {
-	honest, broken := truth{verdict.TierWarning, verdict.FreshnessFresh}, verdict.TierContraindicated
-	genuine := specimen{name: "honest", truth: map[evidence.Path]truth{"cpu": honest, "gpu/0": honest}}
+	// Nobody has reference values for the software of the CPU; the GPU comes with
+	// the manifests of its maker.
+	honest, good, broken := truth{verdict.TierWarning, verdict.FreshnessFresh}, truth{verdict.TierAffirming, verdict.FreshnessFresh}, verdict.TierContraindicated
+	genuine := specimen{name: "honest", truth: map[evidence.Path]truth{"cpu": honest, "gpu/0": good}}
 	return []specimen{
 		genuine,
 		{
 			name: "CPU in debug mode", faults: []attester.Fault{{Label: "cpu", Kind: attester.Debug}},
-			truth: map[evidence.Path]truth{"cpu": {broken, verdict.FreshnessFresh}, "gpu/0": honest},
+			truth: map[evidence.Path]truth{"cpu": {broken, verdict.FreshnessFresh}, "gpu/0": good},
 		},
 		genuine,
 		{
