@@ -67,6 +67,18 @@ func TestAnchors(t *testing.T) {
 	}
 }
 
+// TestMakersOfASlot: what one entry allows a root for a slot, another entry does not
+// allow it for the next.
+func TestMakersOfASlot(t *testing.T) {
+	d, _, in := affirmed(t)
+	root := "{certificate_sha256: " + certificateDigest(d.anchor)
+	deps := verifiers.Deps{Endorsements: collateral(t, d.anchor.Raw), Policies: policyOf(t,
+		"scheme: spdm\nparameters: {anchors: ["+root+", manufacturers: [SOMEBODY]}, "+root+", slots: [1]}]}\n")}
+	if a, found := appraise(t, newTest(t, deps), in); !slices.Contains(found, findManufacturer) || a.Status() != verdict.TierContraindicated {
+		t.Fatalf("%v %s", found, details(a))
+	}
+}
+
 // TestSharedKey: several certificates of a key that the policy names are anchors,
 // each for itself.
 func TestSharedKey(t *testing.T) {
