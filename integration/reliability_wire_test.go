@@ -52,7 +52,9 @@ func posted(tb testing.TB, m *attester.Machine, change *elsewhere, names ...stri
 				others = append(others, q.node)
 			}
 		}
-		p.open(tb, nil, &remembering{}, others...)
+		// What is counted here are messages, not seconds: thirteen components under
+		// the race detector take longer than a loss does.
+		p.orch = p.within(tb, longBudget, nil, &remembering{}, others...)
 		if n := p.serve(tb, m, change); i == 0 {
 			first = n
 		}
