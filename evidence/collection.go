@@ -97,6 +97,9 @@ func (c *collection) done(format Format, raw []byte, at int) (*Node, error) {
 	if c.cmwType == nvidiaInput {
 		return n, c.input(at)
 	}
+	if convention := conventionOf(c.cmwType); c.f.path == "" && convention != "" && convention != ConventionAssize {
+		return n, c.bound(convention, at)
+	}
 	return n, nil
 }
 

@@ -27,8 +27,15 @@ const (
 // LeafDigest is the SHA-384 of the value of a leaf.
 type LeafDigest = [sha512.Size384]byte
 
-// Commitment is what the report data of a CPU TEE commits to.
+// Commitment is what the challenges in a composite that declares a convention
+// depend on: with ours, what the report data of the CPU TEE commits to.
 type Commitment struct {
+	// Convention is that of the composite; "" is ConventionAssize.
+	Convention string
+	// Runtime is the canonical text of the runtime data, nil where the convention
+	// has none. Additional is the text of the additional evidence, which is at hand
+	// only together with the evidence: it is in no verdict.
+	Runtime, Additional []byte
 	// Nonce is the session nonce, unchanged.
 	Nonce []byte
 	// Leaves are the digests of every leaf but that of the CPU TEE itself, by
@@ -44,7 +51,8 @@ type Commitment struct {
 //
 //	[ nonce: bstr, leaves: { * label path: tstr => digest: bstr .size 48 }, signer: bstr .size 32 / null ]
 //
-// (decision D-28). It fails for a signer that is no thumbprint.
+// (decision D-28), whatever the convention is. It fails for a signer that is no
+// thumbprint.
 func (c Commitment) Sum() ([CommitmentSize]byte, error) {
 	msg := append([]byte(CommitmentRule), 0)
 	msg = appendBytes(appendHead(msg, 4, 3), 2, c.Nonce)
@@ -69,7 +77,7 @@ func (c Commitment) Sum() ([CommitmentSize]byte, error) {
 }
 
 // Commits reports whether the composite says that its CPU TEE commits to the
-// rest of it.
+// rest of it, as our convention has it.
 func (t *Tree) Commits() bool { return t.root.Content().CollectionType() == BoundCollection }
 
 // LeafDigests are the digests of all leaves by path. It is safe for concurrent

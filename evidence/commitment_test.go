@@ -34,7 +34,7 @@ func TestCommitment(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := sha512.Sum512(append([]byte("cmw-bind-v1\x00"), raw...))
-		got, err := Commitment{nonce, leaves, signer}.Sum()
+		got, err := Commitment{Nonce: nonce, Leaves: leaves, Signer: signer}.Sum()
 		if err != nil || got != want {
 			t.Errorf("signer %q: %x, want %x (%v)", signer, got, want, err)
 		}

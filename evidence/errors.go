@@ -26,6 +26,7 @@ const (
 	RuleUntrusted       = "signature-untrusted" // signed CMW and no trusted key for it
 	RuleRatsd           = "ratsd"               // a ratsd token that breaks its own rules (D-49, D-54)
 	RuleNVIDIA          = "nvidia-input"        // a collection of NVIDIA's verifier input that breaks its profile (D-86)
+	RuleConvention      = "convention"          // a composite bound by a convention of others that breaks its form (D-93)
 	RuleEncode          = "encode"              // an Item that cannot be encoded
 )
 

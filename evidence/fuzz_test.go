@@ -23,6 +23,9 @@ func FuzzParse(f *testing.F) {
 	f.Add("", unhex(f, ratsdV2Hex))
 	f.Add("", []byte(ratsdLegacyText))
 	f.Add(d60, []byte(ratsdLegacyText))
+	for _, raw := range boundSeeds(f) {
+		f.Add("", raw)
+	}
 	for _, raw := range itemSeeds(f) {
 		f.Add("", raw)
 	}

@@ -53,7 +53,10 @@ type parser struct {
 	// wantRatsd, if set, is the rule that anything but a ratsd collection breaks.
 	wantRatsd string
 	ratsd     *RatsdToken
-	warnings  []string
+	// What a convention of others has besides components, see collection.bound.
+	runtime    *RuntimeData
+	additional []byte
+	warnings   []string
 }
 
 // Parse decodes one message: a CMW in JSON or CBOR, a signed CMW, or a ratsd
@@ -76,7 +79,8 @@ func Parse(raw []byte, o Options) (*Tree, error) {
 	if err := p.ratsdCollection(root); err != nil {
 		return nil, err
 	}
-	t := &Tree{raw: raw, root: root, leaves: p.leaves, nodes: p.nodes, ratsd: p.ratsd, warnings: p.warnings}
+	t := &Tree{raw: raw, root: root, leaves: p.leaves, nodes: p.nodes, ratsd: p.ratsd, warnings: p.warnings,
+		runtime: p.runtime, additional: p.additional}
 	t.digest = sync.OnceValue(func() [32]byte { return sha256.Sum256(raw) })
 	t.leafDigests = sync.OnceValue(t.hashLeaves)
 	slices.SortFunc(t.leaves, byPath)

@@ -41,13 +41,14 @@ const (
 	// KindCollection is a map of labels to CMWs.
 	KindCollection
 	// KindEmbedded is a record or tag whose value is itself a CMW
-	// (decision D-09), or an unsigned ratsd envelope (decision D-49).
+	// (decision D-09), an unsigned ratsd envelope (decision D-49), or additional
+	// evidence (TypeAdditionalEvidence).
 	KindEmbedded
 	// KindSigned is a COSE_Sign1 or JWS around a CMW, bare or inside a record or tag.
 	KindSigned
-	// KindClaims is the record `__ratsd` of a ratsd v2 token, or the nonce of
-	// NVIDIA's verifier input: claims about the collection, not a component, so
-	// never a leaf.
+	// KindClaims is the record `__ratsd` of a ratsd v2 token, the nonce of NVIDIA's
+	// verifier input, or runtime data (TypeRuntimeData): claims about the
+	// collection, not a component, so never a leaf.
 	KindClaims
 	// KindItem is a leaf that is a collection: one device of NVIDIA's verifier
 	// input, see TypeNVIDIAItem.
@@ -154,12 +155,15 @@ func (n *Node) Signer() *Signer { return n.signer }
 
 // Tree is one parsed message. It is immutable and safe for concurrent use.
 type Tree struct {
-	raw      []byte
-	root     *Node
-	leaves   []*Node
-	nodes    []*Node // innermost node of every path, sorted by path
-	ratsd    *RatsdToken
-	warnings []string
+	raw    []byte
+	root   *Node
+	leaves []*Node
+	nodes  []*Node // innermost node of every path, sorted by path
+	ratsd  *RatsdToken
+	// runtime and additional are what a convention of others has besides leaves.
+	runtime    *RuntimeData
+	additional []byte
+	warnings   []string
 	// Digests are computed when first asked for, and once: a composite is
 	// hundreds of kilobytes, and planning, binding and the verdict want them.
 	digest      func() [32]byte

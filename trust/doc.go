@@ -24,7 +24,8 @@
 // JWS tokens. VerifyJWT understands exactly the header parameters alg, kid, typ
 // and cty and refuses everything else: a header parameter that changes what a
 // signature means can therefore not be smuggled in (RFC 8725). The algorithm
-// is a property of the key and the header may only repeat it.
+// is a property of the key and the header may only repeat it. SignCWT and VerifyCWT
+// do the same for CWT (COSE_Sign1), by the same keys and roles.
 //
 // ParseObject is the JSON reader for signed statements: it refuses duplicate
 // members at every level, invalid UTF-8 and deep nesting, so that two readers

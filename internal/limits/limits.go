@@ -55,6 +55,17 @@ const (
 )
 
 const (
+	// Bundle is the largest bundle (a verdict with what it was made from) in bytes.
+	Bundle = 64 << 20
+	// BundleItems is the number of things that the manifest of a bundle lists.
+	BundleItems = 4096
+	// BundleManifest is the largest manifest of a bundle in bytes.
+	BundleManifest = 4 << 20
+	// BundleName is the longest name of a thing in a bundle in bytes.
+	BundleName = 1024
+)
+
+const (
 	// Session is how long a challenge, and so every result made for it, lives.
 	Session = 150 * time.Second
 	// ClockSkew is tolerated between two nodes.
