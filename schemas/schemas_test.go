@@ -43,7 +43,7 @@ func TestEverySchemaCompiles(t *testing.T) {
 }
 
 func TestLoadRefusesWhatIsNoSchema(t *testing.T) {
-	for _, name := range []string{"", "reasons.json", "other.schema.json", "../schemas/verdict.schema.json"} {
+	for _, name := range []string{"", "reasons.yaml", "other.schema.json", "../schemas/verdict.schema.json"} {
 		if _, err := Load(name); err == nil {
 			t.Errorf("no error for %q", name)
 		}

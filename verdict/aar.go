@@ -38,8 +38,14 @@ type compositeClaims struct {
 	VerificationTime string                        `json:"assize.verification-time,omitempty"`
 	Leaves           map[evidence.Path]string      `json:"assize.leaves-sha384,omitempty"`
 	LeadSigner       string                        `json:"assize.lead-signer,omitempty"`
+	Convention       string                        `json:"assize.convention,omitempty"`
+	RuntimeData      string                        `json:"assize.runtime-data,omitempty"`
 	References       string                        `json:"assize.reference-revision,omitempty"`
 	Interconnects    []Interconnect                `json:"assize.interconnects,omitempty"`
+	Lead             *LeadSignature                `json:"assize.lead-signature,omitempty"`
+	PolicyStatement  *PolicyStatement              `json:"assize.policy,omitempty"`
+	Requirements     []Requirement                 `json:"assize.requirements,omitempty"`
+	Inventory        *Inventory                    `json:"assize.inventory,omitempty"`
 }
 
 // componentStatement is what the lead asked for one component.
@@ -59,6 +65,8 @@ type componentStatement struct {
 	Path       []Hop    `json:"path,omitempty"`
 	Site       string   `json:"site,omitempty"`
 	Sites      []string `json:"sites,omitempty"`
+	// Lowered are the claims that the lead's policy made worse.
+	Lowered map[string]Claim `json:"lowered,omitempty"`
 }
 
 // absentClaims are the policy claims of a component without partial result.
@@ -148,6 +156,9 @@ func (r *Result) check() error {
 	if why := r.Outcome.betterThan(Combine(r.Components, r.Caps)); why != "" {
 		return errors.New(why)
 	}
+	if err := r.checkPolicy(); err != nil {
+		return err
+	}
 	for _, i := range r.Interconnects {
 		if err := i.check(r); err != nil {
 			return err
@@ -232,37 +243,45 @@ func (o Outcome) betterThan(allowed Outcome) string {
 }
 
 func (r *Result) claims(lifetime time.Duration) ([]byte, error) {
+	head, composite, err := r.headAndComposite(lifetime)
+	if err != nil {
+		return nil, err
+	}
+	return r.join(head, composite)
+}
+
+// headAndComposite are the two parts that do not grow with the results inside.
+func (r *Result) headAndComposite(lifetime time.Duration) (head, composite []byte, err error) {
 	statement := compositeClaims{
 		Reasons: append([]Reason{}, r.Outcome.Reasons...), Bindings: append([]Binding{}, r.Bindings...),
 		Caps: append([]Cap{}, r.Caps...), Components: make(map[string]componentStatement, len(r.Components)),
 		Topology: r.Topology, Plan: hexDigest(r.PlanDigest), Composite: hexDigest(r.Composite),
 		Session: r.Session, Node: r.Node, VerificationTime: formatTime(r.VerificationTime),
 		References: r.References, Interconnects: r.Interconnects,
+		Lead: r.Lead, PolicyStatement: r.Policy, Requirements: r.Requirements, Inventory: r.Inventory,
 	}
 	for _, c := range r.Components {
 		statement.Components[string(c.Label)] = c.statement()
 	}
 	if r.Commitment != nil {
 		statement.LeadSigner = r.Commitment.Signer
+		statement.Convention, statement.RuntimeData = r.Commitment.Convention, string(r.Commitment.Runtime)
 		statement.Leaves = make(map[evidence.Path]string, len(r.Commitment.Leaves))
 		for path, digest := range r.Commitment.Leaves {
 			statement.Leaves[path] = hex.EncodeToString(digest[:])
 		}
 	}
-	head, err := json.Marshal(earClaims{
+	head, err = json.Marshal(earClaims{
 		Profile: ProfileP23, IssuedAt: r.Time.Unix(), Expires: r.Time.Add(lifetime).Unix(),
 		Verifier: r.Verifier, Nonce: encodeNonce(r.Nonce),
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	composite, err := json.Marshal(submodClaims{
+	composite, err = json.Marshal(submodClaims{
 		Status: r.Outcome.Tier, Vector: r.Outcome.Vector.members(true), Policy: statement,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return r.join(head, composite)
+	return head, composite, err
 }
 
 // join writes the members that grow with the components behind those of head.
@@ -358,7 +377,7 @@ func (c Component) appendSubmod(out []byte) ([]byte, error) {
 			out = append(append(append(out, '"'), c.Tier().String()...), '"')
 			continue
 		}
-		if m.Name == claimVector && c.unrelayed() {
+		if m.Name == claimVector && c.rewritten() {
 			raw, err := json.Marshal(c.flatVector(c.Partial.submod[claimVector]))
 			if err != nil {
 				return nil, err
@@ -376,7 +395,7 @@ func (c Component) statement() componentStatement {
 		Required: c.Required, Scheme: c.Scheme, MediaType: c.MediaType, Class: c.Class, Request: c.Request,
 		Nonce: encodeNonce(c.Nonce), NonceRule: c.NonceRule, Evidence: hex.EncodeToString(c.Evidence[:]),
 		Reasons: c.Reasons, DurationUS: c.Duration.Microseconds(), Quorum: c.Quorum, Asked: c.Asked,
-		Path: c.Path, Site: c.Site, Sites: c.Sites,
+		Path: c.Path, Site: c.Site, Sites: c.Sites, Lowered: c.Lowered.members(false),
 	}
 }
 
@@ -393,7 +412,7 @@ func (c Component) submod() any {
 		out[claimVector] = c.flatVector(out[claimVector])
 		return out
 	}
-	vector := Vector{}
+	vector := c.Lowered
 	if slices.ContainsFunc(c.Reasons, func(r Reason) bool { return r.Code == ReasonMalfunction }) {
 		vector = AllClaims(ClaimMalfunction)
 	}

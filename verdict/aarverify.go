@@ -56,7 +56,7 @@ func VerifyResult(token []byte, in Intake, anchors *trust.Anchors) (*Result, err
 	if len(token) > limits.AggregateResult {
 		return nil, deny(ReasonBadAAR, "", "%d bytes, at most %d", len(token), limits.AggregateResult)
 	}
-	claims, key, err := trust.VerifyJWT(token, func(kid string) (trust.Key, bool) {
+	claims, key, err := verifyToken(token, func(kid string) (trust.Key, bool) {
 		return anchors.Lead(kid, in.Now)
 	})
 	switch {
@@ -65,7 +65,7 @@ func VerifyResult(token []byte, in Intake, anchors *trust.Anchors) (*Result, err
 	case err != nil:
 		return nil, deny(ReasonBadAARSignature, "", "%v", err)
 	}
-	h, err := parseResult(claims)
+	h, stated, err := parseAggregate(token, claims)
 	if err != nil {
 		return nil, deny(ReasonBadAAR, "", "%v", err)
 	}
@@ -76,6 +76,9 @@ func VerifyResult(token []byte, in Intake, anchors *trust.Anchors) (*Result, err
 	r, err := v.result()
 	if err != nil {
 		return nil, err
+	}
+	if err := stated.check(r); err != nil {
+		return nil, deny(ReasonLyingAAR, "", "%v", err)
 	}
 	r.KID, r.Token = key.KID, slices.Clone(token)
 	return r, nil
@@ -181,6 +184,18 @@ func (v *aggregate) describe(r *Result, composite object) error {
 	if r.Commitment, err = v.policy.commitment(); err != nil {
 		return err
 	}
+	if r.Lead, err = v.policy.leadSignature("assize.lead-signature"); err != nil {
+		return err
+	}
+	if r.Policy, err = v.policy.policyStatement("assize.policy"); err != nil {
+		return err
+	}
+	if r.Requirements, err = v.policy.requirements("assize.requirements"); err != nil {
+		return err
+	}
+	if r.Inventory, err = v.policy.inventory("assize.inventory"); err != nil {
+		return err
+	}
 	r.VerificationTime, err = v.policy.time("assize.verification-time")
 	v.verified = r.VerificationTime
 	return err
@@ -215,6 +230,7 @@ func (o object) bindings() ([]Binding, error) {
 		}{
 			{"from", &from}, {"to", &to}, {"kind", &b.Kind},
 			{"strength", &b.Strength}, {"status", &b.Status}, {"origin", &b.Origin},
+			{"compared", &b.Compared}, {"expected", &b.Expected}, {"observed", &b.Observed},
 		} {
 			var err error
 			if *f.to, err = m.optionalText(f.name); err != nil {
@@ -299,5 +315,20 @@ func (o object) commitment() (*evidence.Commitment, error) {
 		}
 		c.Leaves[evidence.Path(path)] = evidence.LeafDigest(raw)
 	}
+	if c.Convention, err = o.optionalText("assize.convention"); err != nil || c.Convention == "" {
+		return c, err
+	}
+	text, err := o.text("assize.runtime-data")
+	if err != nil {
+		return nil, err
+	}
+	data, err := evidence.ParseRuntimeData(c.Convention, []byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("assize.runtime-data: %w", err)
+	}
+	if string(data.Text()) != text {
+		return nil, errors.New("assize.runtime-data are not in canonical form")
+	}
+	c.Runtime = []byte(text)
 	return c, nil
 }

@@ -158,6 +158,7 @@ func TestResultForgeries(t *testing.T) {
 		}
 		_, err = VerifyResult(token, aarIntake(), l.anchors)
 		checkDenied(t, c.name, err, c.code, c.label)
+		sameInOtherFormats(t, l, c.name, raw, c.code != "")
 	}
 }
 

@@ -19,10 +19,17 @@ const (
 )
 
 // Reason is why something is not affirming: a code of the list in
-// schemas/reasons.json and a sentence in the words of the domain.
+// schemas/reasons.yaml and a sentence in the words of the domain.
 type Reason struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail,omitempty"`
+	// Expected and Observed are the two sides of a comparison that failed, where the
+	// reason is one: digests in hexadecimal, versions, names. Source says where the
+	// expectation comes from: a document, a policy, the challenge of the session. All
+	// are for explanations; nothing is decided by them.
+	Expected string `json:"expected,omitempty"`
+	Observed string `json:"observed,omitempty"`
+	Source   string `json:"source,omitempty"`
 }
 
 // Appraisal is what a scheme says about one component. It is not signed, and

@@ -133,6 +133,6 @@ func (w *Expect) readSubject(h resultHead, label string) error {
 // IsAggregate reports whether a lead that these anchors know has signed a token:
 // then it is for VerifyResult, otherwise for VerifyPartial.
 func IsAggregate(token []byte, anchors *trust.Anchors, now time.Time) bool {
-	_, _, err := trust.VerifyJWT(token, func(kid string) (trust.Key, bool) { return anchors.Lead(kid, now) })
+	_, _, err := verifyToken(token, func(kid string) (trust.Key, bool) { return anchors.Lead(kid, now) })
 	return err == nil
 }

@@ -57,6 +57,9 @@ type Component struct {
 	// Reasons are the lead's own. Each can only lower the tier, to
 	// ReasonCeiling of its code.
 	Reasons []Reason
+	// Lowered are claims that the lead's policy sets to something worse than the
+	// partial result has; zero leaves a claim as it is. It never makes one better.
+	Lowered Vector
 	// Duration is how long the lead waited; whole microseconds are reported.
 	Duration time.Duration
 }
@@ -78,6 +81,11 @@ func (c Component) Tier() Tier {
 	}
 	for _, r := range c.Reasons {
 		t = Worst(t, ReasonCeiling(r.Code))
+	}
+	for _, claim := range c.Lowered {
+		if claim != ClaimNone {
+			t = Worst(t, claim.Tier())
+		}
 	}
 	return t
 }
@@ -183,7 +191,8 @@ func capClaim(t Tier) Claim {
 // sortReasons orders by code and detail and drops repetitions.
 func sortReasons(list []Reason) []Reason {
 	slices.SortFunc(list, func(a, b Reason) int {
-		return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Detail, b.Detail))
+		return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Detail, b.Detail),
+			cmp.Compare(a.Expected, b.Expected), cmp.Compare(a.Observed, b.Observed), cmp.Compare(a.Source, b.Source))
 	})
 	return slices.Compact(list)
 }

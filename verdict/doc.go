@@ -11,8 +11,10 @@
 // makes the aggregated result (AAR), which carries every PAR as it was signed,
 // and VerifyResult lets a relying party redo every step with its own anchors.
 //
-// Tokens are compact JWS of the EAR profile ProfileP23, readable by existing
-// clients. What this profile has no claim for is in the claim
+// Aggregated results can be had in other formats (Format, SignFormat), and are
+// checked by the same code in each of those that carry the PARs. The first one, and
+// that of every PAR, are compact JWS of the EAR profile ProfileP23, readable by
+// existing clients. What this profile has no claim for is in the claim
 // "ear.veraison.policy-claims" under names that begin with "assize.", and the
 // PARs are in the private claim "ear.assize.partials". Where redundant verifiers
 // judged one component, the worst of their PARs is there and the others are in

@@ -197,12 +197,16 @@ type resultHead struct {
 // parseResult reads the claims of a signed result, at the level that every P23
 // result has.
 func parseResult(raw []byte) (resultHead, error) {
-	var h resultHead
 	claims, err := trust.ParseObject(raw, resultDepth)
 	if err != nil {
-		return h, err
+		return resultHead{}, err
 	}
-	h.raw, h.claims = raw, claims
+	return readHead(raw, claims)
+}
+
+// readHead reads claims that were decoded; raw is what they were decoded from.
+func readHead(raw []byte, claims object) (resultHead, error) {
+	h := resultHead{raw: raw, claims: claims}
 	if p, err := h.claims.text(claimProfile); err != nil || p != ProfileP23 {
 		return h, fmt.Errorf("%s is not %q", claimProfile, ProfileP23)
 	}
@@ -338,8 +342,16 @@ func (o object) reason() (Reason, error) {
 	if code == "" {
 		return Reason{}, errors.New("code is empty")
 	}
-	detail, err := o.optionalText("detail")
-	return Reason{Code: code, Detail: detail}, err
+	r := Reason{Code: code}
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{{"detail", &r.Detail}, {"expected", &r.Expected}, {"observed", &r.Observed}, {"source", &r.Source}} {
+		if *f.to, err = o.optionalText(f.name); err != nil {
+			return Reason{}, err
+		}
+	}
+	return r, nil
 }
 
 // plain turns json.Number into int64, uint64 or float64, or into text where

@@ -55,6 +55,15 @@ type Facts struct {
 	// as if they were authentic. They hold only where the CPU's evidence vouches for
 	// those bytes. The lead enforces it (decision D-80).
 	RelayRequired bool `json:"relay_required,omitempty"`
+	// ChainKeys are keys of the verified certificate chain between the signer and
+	// the CAs of the maker: those that exist in this one device (the device
+	// certificate above an SPDM alias certificate). Never a key that certifies two
+	// devices. In the spelling of SignerSPKI.
+	ChainKeys []string `json:"chain_keys,omitempty"`
+	// Host is the scheme of the CPU TEE whose security manager says something about
+	// the component ("arm-cca"), "" where none does or it is not known. It is under no
+	// signature of the component, and can only speak against it.
+	Host string `json:"host,omitempty"`
 }
 
 // CommittedKey is a key to which signed evidence commits.
@@ -99,6 +108,10 @@ const (
 	// at most one switch for each of its 18 links, a switch 8 GPUs.
 	MaxDevices = 16
 	MaxPeers   = 64
+	// MaxChainKeys bounds ChainKeys: the certificates that a device makes for itself.
+	MaxChainKeys = 8
+	// maxHost bounds the name of a scheme in bytes.
+	maxHost = 64
 )
 
 // clone keeps callers from changing the facts of a partial result.
@@ -111,6 +124,7 @@ func (f Facts) clone() Facts {
 	f.Measured = slices.Clone(f.Measured)
 	f.Objects = slices.Clone(f.Objects)
 	f.Commitments = slices.Clone(f.Commitments)
+	f.ChainKeys = slices.Clone(f.ChainKeys)
 	return f
 }
 
@@ -133,6 +147,12 @@ func (f Facts) check() error {
 	if len(f.Keys) > MaxCommittedKeys || len(f.Measured) > MaxMeasuredEvents {
 		return fmt.Errorf("%d committed keys and %d measured events, at most %d and %d",
 			len(f.Keys), len(f.Measured), MaxCommittedKeys, MaxMeasuredEvents)
+	}
+	if len(f.ChainKeys) > MaxChainKeys || len(f.Host) > maxHost {
+		return fmt.Errorf("%d keys of a chain and a host of %d bytes, at most %d and %d", len(f.ChainKeys), len(f.Host), MaxChainKeys, maxHost)
+	}
+	if slices.ContainsFunc(f.ChainKeys, func(k string) bool { return !hexOf(k, 32) }) {
+		return errors.New("a key of a chain without SHA-256")
 	}
 	for _, k := range f.Keys {
 		if !hexOf(k.SPKI, 32) || k.Via == "" {
@@ -185,6 +205,12 @@ func (o object) facts() (f Facts, err error) {
 		return f, err
 	}
 	if err = o.described(&f); err != nil {
+		return f, err
+	}
+	if f.ChainKeys, err = o.texts("chain_keys"); err != nil {
+		return f, err
+	}
+	if f.Host, err = o.optionalText("host"); err != nil {
 		return f, err
 	}
 	return f, f.check()

@@ -28,6 +28,8 @@ func TestFactsRefused(t *testing.T) {
 		"no register": event("", ok, ""), "short digest": event("a", "0a", ""), "no digest": event("a", "", ""), "odd content": event("a", ok, "0a"),
 		"many devices": {Device: slices.Repeat([]string{"x:1"}, MaxDevices+1)}, "no device": {Device: []string{""}},
 		"many peers": {Peers: slices.Repeat([]string{"x:1"}, MaxPeers+1)}, "no peer": {Peers: []string{"x:1", ""}},
+		"many chain keys": {ChainKeys: slices.Repeat([]string{ok}, MaxChainKeys+1)}, "short chain key": {ChainKeys: []string{"0a"}}, "no chain key": {ChainKeys: []string{""}},
+		"long host":   {Host: strings.Repeat("x", maxHost+1)},
 		"many keys":   {Keys: slices.Repeat(key(ok, "x", OriginMeasured).Keys, MaxCommittedKeys+1)},
 		"many events": {Measured: slices.Repeat(event("a", ok, "").Measured, MaxMeasuredEvents+1)},
 	} {
@@ -37,11 +39,12 @@ func TestFactsRefused(t *testing.T) {
 	}
 	good := func() obj {
 		return obj{
-			"keys":     []any{obj{"spki": ok, "via": "x", "origin": "measured"}},
+			"keys": []any{obj{"spki": ok, "via": "x", "origin": "measured"}}, "chain_keys": []any{ok}, "host": "arm-cca",
 			"measured": []any{obj{"register": "a", "digest": ok, "type": json.Number("7")}},
 		}
 	}
-	if f, err := object(good()).facts(); err != nil || f.Keys[0].SPKI != ok || f.Measured[0].Type != 7 {
+	if f, err := object(good()).facts(); err != nil || f.Keys[0].SPKI != ok || f.Measured[0].Type != 7 ||
+		!slices.Equal(f.ChainKeys, []string{ok}) || f.Host != "arm-cca" {
 		t.Fatalf("%+v, %v", f, err)
 	}
 	for name, change := range map[string]func(keys, events obj, f obj){
@@ -60,6 +63,10 @@ func TestFactsRefused(t *testing.T) {
 		"peers text":    func(_, _, f obj) { f["peers_required"] = "true" },
 		"peers number":  func(_, _, f obj) { f["peers_required"] = json.Number("1") },
 		"peers null":    func(_, _, f obj) { f["peers_required"] = nil },
+		"chain text":    func(_, _, f obj) { f["chain_keys"] = ok },
+		"chain number":  func(_, _, f obj) { f["chain_keys"] = []any{json.Number("1")} },
+		"chain of many": func(_, _, f obj) { f["chain_keys"] = slices.Repeat([]any{ok}, MaxChainKeys+1) },
+		"odd host":      func(_, _, f obj) { f["host"] = []any{"arm-cca"} },
 		"odd registers": func(_, _, f obj) { f["registers"] = []any{} },
 	} {
 		f := good()

@@ -46,6 +46,8 @@ func (in Intake) withDefaults() Intake {
 type IntakeError struct {
 	Code   string
 	Detail string
+	// Compared is what was held against what, where that was it.
+	Compared Comparison
 }
 
 // Error implements error.
@@ -53,6 +55,13 @@ func (e *IntakeError) Error() string { return "verdict: " + e.Code + ": " + e.De
 
 func refuse(code, format string, args ...any) error {
 	return &IntakeError{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// refuseOther is refuse for something that is about another thing than was asked.
+func refuseOther(code, expected, observed, format string, args ...any) error {
+	return &IntakeError{Code: code, Detail: fmt.Sprintf(format, args...), Compared: Comparison{
+		Expected: clipped(expected), Observed: clipped(observed), Source: "request of the lead",
+	}}
 }
 
 // VerifyPartial checks a partial result against what the lead expects and
@@ -153,7 +162,7 @@ func (p *Partial) readSubject(policy object, want Expect) error {
 		return refuse(ReasonBadPAR, "%v", err)
 	}
 	if subtle.ConstantTimeCompare(digest[:], want.Evidence[:]) != 1 {
-		return refuse(ReasonPARSubject, "speaks about other evidence: SHA-256 %x instead of %x", digest, want.Evidence)
+		return refuseOther(ReasonPARSubject, hexDigest(want.Evidence), hexDigest(digest), "speaks about other evidence: SHA-256 %x instead of %x", digest, want.Evidence)
 	}
 	for _, f := range []struct{ name, want string }{
 		{"assize.scheme", want.Scheme}, {"assize.request", want.Request},
@@ -163,7 +172,7 @@ func (p *Partial) readSubject(policy object, want Expect) error {
 			return refuse(ReasonBadPAR, "%v", err)
 		}
 		if got == "" || subtle.ConstantTimeCompare([]byte(got), []byte(f.want)) != 1 {
-			return refuse(ReasonPARSubject, "%s is %.64q instead of %q", f.name, got, f.want)
+			return refuseOther(ReasonPARSubject, f.want, got, "%s is %.64q instead of %q", f.name, got, f.want)
 		}
 	}
 	if p.mediaType, err = policy.text("assize.media-type"); err != nil {
@@ -183,7 +192,7 @@ func (p *Partial) readSubject(policy object, want Expect) error {
 
 func (p *Partial) readNonce(stated string, policy object, want Expect) error {
 	if subtle.ConstantTimeCompare([]byte(stated), []byte(encodeNonce(want.Nonce))) != 1 {
-		return refuse(ReasonPARNonce, "answers another challenge than the one given")
+		return refuseOther(ReasonPARNonce, encodeNonce(want.Nonce), stated, "answers another challenge than the one given")
 	}
 	if len(want.Nonce) > 0 {
 		p.nonce = slices.Clone(want.Nonce)
@@ -199,7 +208,7 @@ func (p *Partial) readNonce(stated string, policy object, want Expect) error {
 		return refuse(ReasonBadPAR, "%v", err)
 	}
 	if p.nonceRule != want.NonceRule {
-		return refuse(ReasonPARNonce, "names the nonce rule %.32q instead of %q", p.nonceRule, want.NonceRule)
+		return refuseOther(ReasonPARNonce, want.NonceRule, p.nonceRule, "names the nonce rule %.32q instead of %q", p.nonceRule, want.NonceRule)
 	}
 	return nil
 }

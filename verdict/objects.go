@@ -29,6 +29,10 @@ const (
 	// it: a byte whose bits 0 and 1 say that state and lock flags are there, a byte of
 	// the state of the interface, and the lock flags (little-endian, 2 bytes).
 	ObjectTSMState = "tsm-state"
+	// ObjectEvidence is the whole evidence of a component as it stands in the
+	// composite: what Component.Evidence is the SHA-256 of. A component has no such
+	// object among its facts, since the lead hashes the evidence itself.
+	ObjectEvidence = "evidence"
 )
 
 // Digest algorithms of objects and commitments.

@@ -150,7 +150,7 @@ func TestSetPartialsDoesNotDependOnOrder(t *testing.T) {
 	if strings.Join(kids, " ") != "c a d b" {
 		t.Errorf("order %v", kids)
 	}
-	if len(want.Reasons) != 1 || want.Reasons[0] != (Reason{ReasonDisagreement, "c: contraindicated, a: warning, d: warning, b: affirming"}) {
+	if len(want.Reasons) != 1 || want.Reasons[0] != (Reason{Code: ReasonDisagreement, Detail: "c: contraindicated, a: warning, d: warning, b: affirming"}) {
 		t.Errorf("%v", want.Reasons)
 	}
 	for range all {
@@ -189,14 +189,14 @@ func TestSetPartialsOfOneVerifier(t *testing.T) {
 func TestSilentVerifiersAreExplained(t *testing.T) {
 	c := Component{Label: "nic", Quorum: 2, Asked: 4}
 	SetPartials(&c, []Partial{answer("a", TierAffirming), answer("b", TierAffirming)},
-		Reason{ReasonTimeout, "y: no answer"}, Reason{ReasonBusy, ""})
-	want := []Reason{{ReasonQuorumIncomplete, "2 of 4 verifiers answered, 2 had to: busy; timeout: y: no answer"}}
+		Reason{Code: ReasonTimeout, Detail: "y: no answer"}, Reason{Code: ReasonBusy, Detail: ""})
+	want := []Reason{{Code: ReasonQuorumIncomplete, Detail: "2 of 4 verifiers answered, 2 had to: busy; timeout: y: no answer"}}
 	if !reflect.DeepEqual(c.Reasons, want) || c.Tier() != TierWarning {
 		t.Errorf("%s %v", c.Tier(), c.Reasons)
 	}
 	c.Reasons = append(c.Reasons, Reason{Code: ReasonExtraRoots})
 	SetPartials(&c, c.Partials()[:1], Reason{Code: ReasonRefused})
-	want = []Reason{{Code: ReasonExtraRoots}, {ReasonQuorumNotReached, "1 of 4 verifiers answered, 2 had to: refused"}}
+	want = []Reason{{Code: ReasonExtraRoots}, {Code: ReasonQuorumNotReached, Detail: "1 of 4 verifiers answered, 2 had to: refused"}}
 	if !reflect.DeepEqual(c.Reasons, want) || c.Tier() != TierNone {
 		t.Errorf("%s %v", c.Tier(), c.Reasons)
 	}

@@ -2,8 +2,8 @@
 
 package verdict
 
-// Reason codes. The same list, with a sentence for each, is in
-// schemas/reasons.json; a test compares the two.
+// Reason codes. The same list, with meaning and remedy of each, is in
+// schemas/reasons.yaml and docs/reasons.md; a test compares them.
 const (
 	// Freshness.
 	ReasonNonceNotEstablished = "nonce-not-established"
@@ -82,6 +82,12 @@ const (
 	ReasonQuorumIncomplete  = "quorum-incomplete"
 	ReasonPolicy            = "policy"
 	ReasonPolicyError       = "policy-error"
+	ReasonPolicyRemark      = "policy-remark"
+	ReasonPolicyNone        = "policy-none"
+	ReasonPolicyBad         = "policy-contraindicated"
+	ReasonBindingAbsent     = "binding-absent"
+	ReasonNonceBound        = "nonce-binding-accepted"
+	ReasonInventory         = "inventory-not-vouched-for"
 	ReasonUnsignedLead      = "unsigned-lead"
 	ReasonExtraRoots        = "extra-roots"
 	ReasonMissingMember     = "missing-member"
@@ -102,14 +108,16 @@ const (
 // here lowers to warning.
 func ReasonCeiling(code string) Tier {
 	switch code {
-	case ReasonTimeOverridden, ReasonAsSubmitted, ReasonLateResult, ReasonApplicationBound, ReasonExtraRoots, ReasonDependsOn:
+	case ReasonTimeOverridden, ReasonAsSubmitted, ReasonLateResult, ReasonApplicationBound, ReasonExtraRoots, ReasonDependsOn,
+		ReasonPolicyRemark, ReasonNonceBound:
 		return TierAffirming
 	case ReasonNoVerifier, ReasonUnreachable, ReasonTimeout, ReasonBusy, ReasonRefused,
 		ReasonMalfunction, ReasonCancelled, ReasonBadPAR, ReasonBadPARSignature,
 		ReasonPARStale, ReasonPARNonce, ReasonPARSubject, ReasonLyingPAR,
-		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop, ReasonQuorumNotReached, ReasonPeerNotAttested, ReasonDependsOnNone:
+		ReasonMissingComponent, ReasonPathDeviation, ReasonLoop, ReasonQuorumNotReached, ReasonPeerNotAttested, ReasonDependsOnNone,
+		ReasonPolicyError, ReasonPolicyNone:
 		return TierNone
-	case ReasonNonceMismatch, ReasonDuplicateIdentity, ReasonBindingBroken, ReasonIdentityMismatch, ReasonDependsOnBad:
+	case ReasonNonceMismatch, ReasonDuplicateIdentity, ReasonBindingBroken, ReasonIdentityMismatch, ReasonDependsOnBad, ReasonPolicyBad:
 		return TierContraindicated
 	}
 	return TierWarning

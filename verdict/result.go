@@ -27,6 +27,11 @@ type Binding struct {
 	// Origin says who could have written the commitment: hardware, measured or
 	// application; empty where it does not matter.
 	Origin string `json:"origin,omitempty"`
+	// Compared says in a sentence what was held against what. Expected and Observed
+	// are the two values where there are two: digests in hexadecimal, identities.
+	Compared string `json:"compared,omitempty"`
+	Expected string `json:"expected,omitempty"`
+	Observed string `json:"observed,omitempty"`
 }
 
 // Result is an aggregated result.
@@ -52,6 +57,18 @@ type Result struct {
 	// evidence.CommitmentRule: digests of all leaves of the composite and the
 	// signer of the whole. Its Nonce is not used. Nil otherwise.
 	Commitment *evidence.Commitment
+	// Lead is the key that signed the composite as a whole, nil where none did whose
+	// signature was verified. It is the word of the lead: a relying party that has
+	// the evidence verifies the signature itself.
+	Lead *LeadSignature
+	// Policy is the policy for whole machines that was applied, nil for none.
+	Policy *PolicyStatement
+	// Requirements are what had to be there, from configuration, policy and signed
+	// evidence; nil where only the topology says it (Complete).
+	Requirements []Requirement
+	// Inventory is the leaf from which the requirements of SourceLeadEvidence are, nil
+	// where there is none.
+	Inventory *Inventory
 	// Node is the name of the lead among other nodes, "" where it has none.
 	Node string
 	// References is the revision of the documents about membership and dependency
@@ -69,6 +86,9 @@ type Result struct {
 	// Interconnects are the sets of devices that work with one another over links
 	// in clear; nil where no component says so.
 	Interconnects []Interconnect
+	// DryRun is how the verdict would differ under a policy that is tried beside the
+	// active one; nil where none is. It is not signed.
+	DryRun *Difference
 	// KID and Token are set by SignResult and VerifyResult.
 	KID   string
 	Token []byte
@@ -96,6 +116,9 @@ type Document struct {
 	Components       map[string]ComponentDocument `json:"components"`
 	Bindings         []Binding                    `json:"bindings"`
 	Interconnects    []Interconnect               `json:"interconnects,omitempty"`
+	Policy           *PolicyStatement             `json:"policy,omitempty"`
+	Requirements     []Requirement                `json:"requirements,omitempty"`
+	DryRun           *Difference                  `json:"dry_run,omitempty"`
 }
 
 // Statement is a tier and why.
@@ -152,6 +175,7 @@ func (r *Result) Document() Document {
 		Nonce: encodeNonce(r.Nonce), Composite: hexDigest(r.Composite), Node: r.Node, References: r.References,
 		Components: make(map[string]ComponentDocument, len(r.Components)),
 		Bindings:   append([]Binding{}, r.Bindings...), Interconnects: r.Interconnects,
+		Policy: r.Policy, Requirements: r.Requirements, DryRun: r.DryRun,
 	}
 	if r.Verifier != (Identity{}) {
 		d.Verifier = &Signatory{Developer: r.Verifier.Developer, Build: r.Verifier.Build, KID: r.KID}

@@ -31,26 +31,29 @@ func (v Vector) withoutReport() Vector {
 // aggregate.
 func (c Component) vectorOf(v Vector) Vector {
 	if c.unrelayed() {
-		return v.withoutReport()
+		v = v.withoutReport()
 	}
-	return v
+	return v.Lower(c.Lowered)
 }
+
+// rewritten: the vector in an aggregate is not that of the partial result.
+func (c Component) rewritten() bool { return c.unrelayed() || c.Lowered != (Vector{}) }
 
 // flatVector is the vector of a submod, a JSON value as the partial result has
 // it, as the component stands in an aggregate.
 func (c Component) flatVector(members any) any {
 	in, ok := members.(map[string]any)
-	if !ok || !c.unrelayed() {
+	if !ok || !c.rewritten() {
 		return members
 	}
 	out := make(map[string]any, len(in))
 	for name, v := range in {
 		out[name] = v
 	}
-	lowered := c.Partial.appraisal.Vector.withoutReport()
-	for _, n := range []ClaimName{Configuration, RuntimeOpaque} {
-		if _, ok := in[n.String()]; ok {
-			out[n.String()] = json.Number(strconv.Itoa(int(lowered[n])))
+	was, is := c.Partial.appraisal.Vector, c.vectorOf(c.Partial.appraisal.Vector)
+	for _, n := range ClaimNames() {
+		if was[n] != is[n] {
+			out[n.String()] = json.Number(strconv.Itoa(int(is[n])))
 		}
 	}
 	return out
