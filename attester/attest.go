@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/sha3"
-	"crypto/sha512"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,6 +36,8 @@ type Composite struct {
 	// Type is the collection type.
 	Type   string
 	Leaves []Leaf
+	// altered: something of a device was changed after it was collected.
+	altered bool
 	// Delay is how long the machine takes; whoever hands it out waits.
 	Delay time.Duration
 }
@@ -50,11 +52,25 @@ type session struct {
 	plain bool
 	// tsm: the CPU's report travels as a TSM report.
 	tsm bool
+	// data are the runtime data of a convention of others, nil without.
+	data *evidence.RuntimeData
 }
 
 // derive is the challenge of a part (decisions D-28 and D-54): the nonce
-// itself where its size fits, else SHAKE-256 to that size.
+// itself where its size fits, else SHAKE-256 to that size; or by the convention
+// of others that the composite declares (decision D-93).
 func (s session) derive(size int) []byte {
+	if s.data != nil {
+		answer := func() ([]byte, error) { return s.data.Device(s.nonce, size) }
+		if size == evidence.CommitmentSize {
+			answer = func() ([]byte, error) { return s.data.Report(s.nonce, nil) }
+		}
+		out, err := answer()
+		if err != nil { // of a size that no part has
+			return nil
+		}
+		return out
+	}
 	if len(s.nonce) == size && !s.stretch {
 		return s.nonce
 	}
@@ -87,18 +103,20 @@ func (m *Machine) attest(s session) (*Composite, error) {
 		return nil, fmt.Errorf("attester: a nonce has %d to %d bytes, not %d", limits.NonceMin, limits.NonceMax, len(s.nonce))
 	}
 	c := &Composite{Type: PlainCollection}
-	committed := map[evidence.Path]evidence.LeafDigest{}
+	if err := m.declare(c, &s); err != nil {
+		return nil, err
+	}
+	var about subject
 	for _, g := range m.groups {
-		collected, sent, err := m.collect(g, s)
+		a, err := m.collect(g, s)
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range collected {
-			committed[l.Path] = sha512.Sum384(l.Value)
-		}
-		c.Leaves = append(c.Leaves, sent...)
+		about.leaves, about.parts = append(about.leaves, g.leaves(a.collected)...), append(about.parts, g.parts(a.collected)...)
+		c.Leaves = append(c.Leaves, g.leaves(a.sent)...)
+		c.altered = c.altered || !slices.EqualFunc(a.collected, a.sent, bytes.Equal)
 	}
-	if err := m.attestCPU(c, s, committed); err != nil {
+	if err := m.attestCPU(c, s, about); err != nil {
 		return nil, err
 	}
 	for _, p := range m.all() {
@@ -118,8 +136,7 @@ func (a *answers) add(collected, sent []byte) {
 	a.collected, a.sent = append(a.collected, collected), append(a.sent, sent)
 }
 
-func (m *Machine) collect(g *group, s session) (collected, sent []Leaf, err error) {
-	var a answers
+func (m *Machine) collect(g *group, s session) (a answers, err error) {
 	var more [][]byte // further parts stand behind the others
 	for _, p := range g.slots {
 		if p.faults[Missing] {
@@ -127,7 +144,7 @@ func (m *Machine) collect(g *group, s session) (collected, sent []Leaf, err erro
 		}
 		here, err := p.device.Evidence(s.for1(m, p).derive(g.kind.nonceSize()))
 		if err != nil {
-			return nil, nil, fmt.Errorf("attester: %s: %w", p.label, err)
+			return a, fmt.Errorf("attester: %s: %w", p.label, err)
 		}
 		arrived := here
 		switch {
@@ -137,13 +154,13 @@ func (m *Machine) collect(g *group, s session) (collected, sent []Leaf, err erro
 			arrived, err = p.device.Evidence(s.of(m, Relayed).derive(g.kind.nonceSize()))
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("attester: %s: %w", p.label, err)
+			return a, fmt.Errorf("attester: %s: %w", p.label, err)
 		}
 		a.add(here, arrived)
 		if p.faults[Extra] {
 			extra, err := p.extra.Evidence(s.derive(g.kind.nonceSize()))
 			if err != nil {
-				return nil, nil, fmt.Errorf("attester: further %s: %w", p.label, err)
+				return a, fmt.Errorf("attester: further %s: %w", p.label, err)
 			}
 			more = append(more, extra)
 		}
@@ -152,7 +169,7 @@ func (m *Machine) collect(g *group, s session) (collected, sent []Leaf, err erro
 	for _, e := range more {
 		a.add(e, e)
 	}
-	return g.leaves(a.collected), g.leaves(a.sent), nil
+	return a, nil
 }
 
 // duplicate lets parts answer for their neighbours, or under a further label
@@ -192,30 +209,50 @@ func (g *group) leaves(answers [][]byte) []Leaf {
 	return out
 }
 
+// parts are the components of the leaves: devices that share a leaf one by one.
+func (g *group) parts(answers [][]byte) []Leaf {
+	if !g.array {
+		return g.leaves(answers)
+	}
+	out := make([]Leaf, len(answers))
+	for i, a := range answers {
+		out[i] = Leaf{g.path.Index(i), g.kind, g.media, nvidia.Array(a)}
+	}
+	return out
+}
+
 // attestCPU adds the CPU TEE, which speaks about the others.
-func (m *Machine) attestCPU(c *Composite, s session, committed map[evidence.Path]evidence.LeafDigest) error {
+func (m *Machine) attestCPU(c *Composite, s session, about subject) error {
 	p := m.cpu
 	if p == nil || p.faults[Missing] {
 		return nil
 	}
-	bind := m.d.Binding == BindCommitment && !p.faults[Unbound] && !s.plain
+	bind := m.binds(BindCommitment, s)
 	if bind {
 		c.Type = evidence.BoundCollection
 	}
-	reportData := func(s session, leaves map[evidence.Path]evidence.LeafDigest) ([]byte, error) {
-		if !bind {
+	reportData := func(s session, about subject) ([]byte, error) {
+		switch {
+		case s.data != nil:
+			additional, err := additionalEvidence(about.leaves)
+			if err != nil {
+				return nil, err
+			}
+			return s.data.Report(s.nonce, additional)
+		case !bind:
 			return s.derive(p.kind.nonceSize()), nil
 		}
-		sum, err := evidence.Commitment{Nonce: s.nonce, Leaves: leaves, Signer: s.signer}.Sum()
+		sum, err := evidence.Commitment{Nonce: s.nonce, Leaves: about.digests(), Signer: s.signer}.Sum()
 		return sum[:], err
 	}
-	who, as, about, media := p.device, s.for1(m, p), committed, m.cpuType
+	who, as, media := p.device, s.for1(m, p), m.cpuType
+	shop, k := m.own, p.knobs()
 	if s.tsm {
 		who, media = m.tsm, m.tsmType
 	}
 	switch {
 	case p.faults[ForeignMachine]: // it has other parts to speak about
-		about = map[evidence.Path]evidence.LeafDigest{m.path("gpu"): sha512.Sum384(m.seed.Sub("foreign").Bytes(32))}
+		about, shop, k = m.elsewhere(), m.foreign, knobs{}
 		who = m.cpu.other
 		if s.tsm {
 			who = m.otherTSM
@@ -226,6 +263,9 @@ func (m *Machine) attestCPU(c *Composite, s session, committed map[evidence.Path
 	data, err := reportData(as, about)
 	if err == nil && m.d.Binding == BindAK {
 		data, err = m.bindAK()
+	}
+	if err == nil && m.binds(BindEvent, s) {
+		who, err = m.measuring(shop, k, about)
 	}
 	var raw []byte
 	if err == nil {
@@ -267,6 +307,7 @@ func (m *Machine) damage(c *Composite, p *slot) {
 		if l.Kind != p.kind || !p.label.Under(l.Path) {
 			continue
 		}
+		c.altered = true
 		if p.faults[Truncated] {
 			l.Value = l.Value[:len(l.Value)/2]
 		}

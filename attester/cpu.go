@@ -3,6 +3,7 @@
 package attester
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 
@@ -89,6 +90,9 @@ func (w *workshop) tdx(k knobs, events []inteltdx.Event) (device, string, error)
 	case "tsm":
 		return wrapped{d, inteltdx.TSMReport}, inteltdx.TypeTSMReport, nil
 	case "json":
+		if w.lead != nil {
+			return keyed{d, w.lead, func(quote, runtime []byte) ([]byte, error) { return withRuntime(quote, d.EventLog(), runtime) }}, inteltdx.TypeJSON, nil
+		}
 		return wrapped{d, func(quote []byte) ([]byte, error) { return withRuntime(quote, d.EventLog(), w.runtime) }}, inteltdx.TypeJSON, nil
 	}
 	return d, inteltdx.TypeQuote, nil
@@ -149,8 +153,15 @@ func (w *workshop) cca(k knobs, _ []inteltdx.Event) (device, string, error) {
 }
 
 func (w *workshop) nitro(k knobs, _ []inteltdx.Event) (device, string, error) {
+	var key []byte
+	if w.lead != nil {
+		var err error
+		if key, err = x509.MarshalPKIXPublicKey(w.lead); err != nil {
+			return nil, "", err
+		}
+	}
 	d, err := awsnitro.New(awsnitro.Options{
-		Vendor: w.vendors.seed.Sub(string(KindNitro)), Device: w.seed.Sub("cpu"), Now: w.now, Image: w.d.Name,
+		Vendor: w.vendors.seed.Sub(string(KindNitro)), Device: w.seed.Sub("cpu"), Now: w.now, Image: w.d.Name, PublicKey: key,
 		Debug: k.debug, Revoked: k.revoked, Expired: k.expired, WrongSigner: k.wrongSigner, Measurement: k.measurement,
 	})
 	return d, awsnitro.MediaType, err

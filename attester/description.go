@@ -27,7 +27,8 @@ type Description struct {
 	VTPM     VTPM    `yaml:"vtpm"`
 	// PSA are microcontrollers with a PSA root of trust.
 	PSA Set `yaml:"psa"`
-	// Binding ties the parts together: BindCommitment (default), BindNonce or BindAK.
+	// Binding ties the parts together: BindCommitment (default), BindNonce, BindAK,
+	// BindTrustee, BindITA, BindLead or BindEvent.
 	Binding string `yaml:"binding"`
 	// Layout is Flat (default) or Nested.
 	Layout string `yaml:"layout"`
@@ -102,6 +103,17 @@ const (
 	BindCommitment = "commitment"
 	BindNonce      = "nonce"
 	BindAK         = "ak"
+	// BindTrustee and BindITA are the conventions of Confidential Containers Trustee
+	// and of Intel Trust Authority (decision D-93): the former commits to the text of
+	// all other evidence, the latter to nothing.
+	BindTrustee = "trustee"
+	BindITA     = "ita"
+	// BindLead: the composite is signed, and the CPU TEE commits to the key: TDX in
+	// runtime data, Nitro in the member public_key.
+	BindLead = "lead-signature"
+	// BindEvent: the software of a TD measures the evidence of every other part into
+	// RTMR3 (decision D-95).
+	BindEvent = "event"
 
 	// Flat puts every leaf into one collection; Nested follows the hardware:
 	// node, board, devices.
@@ -200,7 +212,7 @@ func (d Description) filled() (Description, error) {
 	if d.CPU.Kind == "" {
 		d.CPU.Kind = string(KindTDX)
 	}
-	if d.CPU.Form == "" && d.CPU.Kind == string(KindTDX) && (d.Devices.TDISP || d.Binding == BindAK) {
+	if d.CPU.Form == "" && d.CPU.Kind == string(KindTDX) && (d.Devices.TDISP || slices.Contains([]string{BindAK, BindLead, BindEvent}, d.Binding)) {
 		d.CPU.Form = "json"
 	}
 	kind := cpuKinds[Kind(d.CPU.Kind)]
@@ -217,7 +229,7 @@ func (d Description) filled() (Description, error) {
 		choice("gpus.kind", &d.GPUs.Kind, gpuHopper, gpuBlackwell, gpuH200, gpuFSP),
 		choice("devices.spdm", &d.Devices.SPDM, "1.2", "1.1", "1.3", "1.4"),
 		choice("devices.suite", &d.Devices.Suite, "p384", "p256", "p521", "rsassa3072", "rsapss3072", "ed25519"),
-		choice("binding", &d.Binding, BindCommitment, BindNonce, BindAK),
+		choice("binding", &d.Binding, BindCommitment, BindNonce, BindAK, BindTrustee, BindITA, BindLead, BindEvent),
 		choice("layout", &d.Layout, Flat, Nested),
 		between("gpus.count", d.GPUs.Count, maxGPUs),
 		between("switches.count", d.Switches.Count, maxSwitches),
@@ -233,6 +245,12 @@ func (d Description) filled() (Description, error) {
 	return d, d.sensible()
 }
 
+// commitsToLead: a TD with runtime data says in them that they are those of its
+// vTPM, so that there must be no other one.
+func (d Description) commitsToLead() bool {
+	return d.CPU.Kind == string(KindNitro) || d.CPU.Kind == string(KindTDX) && d.CPU.Form == "json" && d.VTPM.Key == ""
+}
+
 // sensible refuses combinations that no machine has.
 func (d Description) sensible() error {
 	switch {
@@ -242,6 +260,12 @@ func (d Description) sensible() error {
 		return errors.New("attester: NVSwitches are simulated for Hopper boards only")
 	case d.Binding == BindAK && (d.VTPM.Key == "" || d.CPU.Kind != string(KindTDX) || d.CPU.Form != "json"):
 		return errors.New("attester: binding ak wants a vTPM, and TDX in the form json, which carries the runtime data")
+	case d.Binding == BindTrustee && d.Layout == Nested:
+		return errors.New("attester: Trustee's composites are flat")
+	case d.Binding == BindEvent && (d.CPU.Kind != string(KindTDX) || d.CPU.Form != "json"):
+		return errors.New("attester: binding event wants TDX in the form json, which carries the event log")
+	case d.Binding == BindLead && !d.commitsToLead():
+		return errors.New("attester: binding lead-signature wants TDX in the form json, which carries the runtime data, without a vTPM, or Nitro")
 	case d.Devices.TDISP && !slices.Contains([]Kind{KindTDX, KindSNP, KindCCA, kindNone}, Kind(d.CPU.Kind)):
 		return fmt.Errorf("attester: TDISP devices are simulated beside %s, %s and %s, not %s", KindTDX, KindSNP, KindCCA, d.CPU.Kind)
 	case d.Devices.Suite == "ed25519" && d.Devices.SPDM == "1.1":

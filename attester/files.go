@@ -28,7 +28,11 @@ func (m *Machine) Trust() ([]byte, error) {
 			}
 		}
 	}
-	anchors, err := trust.NewAnchors(m.signer.Key("simulated lead attester "+m.d.Name, nil, trust.RoleAttester))
+	keys := []trust.Key{m.lead.signer.Key("simulated lead attester "+m.d.Name, nil, trust.RoleAttester)}
+	if m.d.Binding == BindLead {
+		keys = append(keys, m.other.signer.Key("simulated lead attester of another machine", nil, trust.RoleAttester))
+	}
+	anchors, err := trust.NewAnchors(keys...)
 	if err != nil {
 		return nil, err
 	}

@@ -30,14 +30,23 @@ const (
 // Formats is the whole list.
 func Formats() []Format { return []Format{JSON, CBOR, COSE, JWS, RatsdJSON, RatsdV2} }
 
-// Evidence answers a challenge of 8 to 64 bytes in a format. delay is how long
+// Evidence answers a challenge of 8 to 64 bytes in a format; a machine of BindLead
+// signs what is asked for in JSON or CBOR. delay is how long
 // the machine takes; whoever hands the evidence out waits.
 func (m *Machine) Evidence(nonce []byte, f Format) (raw []byte, delay time.Duration, err error) {
 	s := session{nonce: nonce}
+	if m.d.Binding == BindLead {
+		switch f {
+		case JSON:
+			f = JWS
+		case CBOR:
+			f = COSE
+		}
+	}
 	switch f {
 	case JSON, CBOR:
 	case COSE, JWS:
-		s.signer = m.signer.KID()
+		s.signer = m.lead.signer.KID()
 	case RatsdJSON, RatsdV2:
 		return m.ratsd(nonce, f, nil)
 	default:
@@ -51,23 +60,27 @@ func (m *Machine) Evidence(nonce []byte, f Format) (raw []byte, delay time.Durat
 	if err != nil {
 		return nil, 0, err
 	}
-	raw, err = m.encode(item, f)
+	who := m.lead
+	if c.altered && m.d.Binding == BindLead { // whoever altered it has only another key
+		who = m.other
+	}
+	raw, err = who.encode(item, f)
 	return raw, c.Delay, err
 }
 
-func (m *Machine) encode(item evidence.Item, f Format) ([]byte, error) {
+func (l *leader) encode(item evidence.Item, f Format) ([]byte, error) {
 	if f == JSON || f == JWS {
 		raw, err := evidence.EncodeJSON(item)
 		if err != nil || f == JSON {
 			return raw, err
 		}
-		return evidence.SignJWS(nil, raw, rfc6979{m.lead}, evidence.SignOptions{KID: []byte(m.signer.KID())})
+		return evidence.SignJWS(nil, raw, rfc6979{l.key}, evidence.SignOptions{KID: []byte(l.signer.KID())})
 	}
 	raw, err := evidence.EncodeCBOR(item)
 	if err != nil || f == CBOR {
 		return raw, err
 	}
-	return evidence.SignCOSE(nil, raw, rfc6979{m.lead}, evidence.SignOptions{KID: []byte(m.signer.KID())})
+	return evidence.SignCOSE(nil, raw, rfc6979{l.key}, evidence.SignOptions{KID: []byte(l.signer.KID())})
 }
 
 // rfc6979 signs SHA-256 digests without randomness. The COSE library names no
@@ -82,8 +95,16 @@ func (k rfc6979) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, 
 	return k.key.Sign(nil, digest, crypto.SHA256)
 }
 
-// item nests the leaves by their paths.
+// item is the collection.
 func (c *Composite) item() (evidence.Item, error) {
+	if c.Type == evidence.BoundTrusteeCollection {
+		return c.trusteeItem()
+	}
+	return c.nested()
+}
+
+// nested nests the leaves by their paths.
+func (c *Composite) nested() (evidence.Item, error) {
 	root := &branch{}
 	for _, l := range c.Leaves {
 		if err := root.add(strings.Split(string(l.Path), "/"), evidence.Record(l.Type, l.Value, evidence.IndEvidence)); err != nil {

@@ -52,8 +52,28 @@ type Machine struct {
 	// TSM reports, as ratsd collects them.
 	tsm, otherTSM device
 	tsmType       evidence.MediaType
-	lead          *ecdsa.PrivateKey
-	signer        *trust.Signer
+	lead          *leader
+	// other signs composites that were altered on the way, with BindLead.
+	other *leader
+	// own and foreign make the CPU TEE anew where its software measures, and events
+	// are those of every session.
+	own, foreign *workshop
+	events       []inteltdx.Event
+}
+
+// leader is an agent that signs composites.
+type leader struct {
+	key    *ecdsa.PrivateKey
+	signer *trust.Signer
+}
+
+func newLeader(seed pki.Seed) (*leader, error) {
+	key, err := seed.Sub("lead").ECDSA(elliptic.P256())
+	if err != nil {
+		return nil, err
+	}
+	signer, err := trust.NewSigner(key)
+	return &leader{key, signer}, err
 }
 
 // group are equal parts that stand side by side.
@@ -68,7 +88,9 @@ type group struct {
 
 // slot is the place of one part.
 type slot struct {
-	label  evidence.Path
+	label evidence.Path
+	// plain is the label as it is without BindTrustee; faults may name that, too.
+	plain  evidence.Path
 	kind   Kind
 	device device
 	faults map[FaultKind]bool
@@ -90,10 +112,10 @@ func New(o Options) (*Machine, error) {
 		o.Vendors = NewVendors("", o.Now)
 	}
 	m := &Machine{d: d, vendors: o.Vendors, seed: pki.NewSeed("machine").Sub(d.Name, o.Seed), now: o.Now}
-	if m.lead, err = m.seed.Sub("lead").ECDSA(elliptic.P256()); err != nil {
+	if m.lead, err = newLeader(m.seed); err != nil {
 		return nil, err
 	}
-	if m.signer, err = trust.NewSigner(m.lead); err != nil {
+	if m.other, err = newLeader(m.seed.Sub("foreign")); err != nil {
 		return nil, err
 	}
 	own := &workshop{d: d, vendors: o.Vendors, seed: m.seed, now: o.Now}
@@ -103,11 +125,24 @@ func New(o Options) (*Machine, error) {
 	}
 	foreign := *own
 	foreign.seed = m.seed.Sub("foreign")
+	if d.Binding == BindLead && (m.cpu == nil || !m.cpu.faults[Unbound]) {
+		own.lead, foreign.lead = &m.lead.key.PublicKey, &m.other.key.PublicKey
+	}
+	m.own, m.foreign = own, &foreign
 	return m, m.build(own, &foreign)
 }
 
 // path is where a group stands in the composite.
 func (m *Machine) path(name string) evidence.Path {
+	if m.d.Binding == BindTrustee {
+		switch name {
+		case "", "cpu":
+			return evidence.Path(name)
+		case "gpu":
+			return trusteeNVIDIA
+		}
+		return evidence.Path(trusteeCMW + name)
+	}
 	if m.d.Layout != Nested {
 		return evidence.Path(name)
 	}
@@ -128,7 +163,11 @@ func (m *Machine) layOut() {
 	add := func(name string, kind Kind, media string, n int) *group {
 		g := &group{path: m.path(name), kind: kind, media: evidence.MediaType{Base: media}}
 		for i := range n {
-			g.slots = append(g.slots, &slot{label: g.path + evidence.Path("/"+strconv.Itoa(i)), kind: kind})
+			s := &slot{label: g.path.Index(i), kind: kind}
+			if m.d.Binding == BindTrustee {
+				s.plain = evidence.Path(name).Index(i)
+			}
+			g.slots = append(g.slots, s)
 		}
 		if n > 0 {
 			m.groups = append(m.groups, g)
@@ -142,6 +181,9 @@ func (m *Machine) layOut() {
 	if m.d.VTPM.Key != "" {
 		g := add("vtpm", KindTPM, tcgtpm.MediaTypeCBOR, 1)
 		g.single, g.slots[0].label = true, g.path
+		if m.d.Binding == BindTrustee {
+			g.slots[0].plain = "vtpm"
+		}
 	}
 }
 
@@ -176,7 +218,7 @@ func (m *Machine) Parts() []Part {
 func (m *Machine) place(faults []Fault) error {
 	for _, f := range faults {
 		slots := m.all()
-		i := slices.IndexFunc(slots, func(s *slot) bool { return s.label == f.Label })
+		i := slices.IndexFunc(slots, func(s *slot) bool { return s.label == f.Label || s.plain != "" && s.plain == f.Label })
 		if i < 0 {
 			return fmt.Errorf("attester: fault %s: the machine has no part with this label", f)
 		}
@@ -199,7 +241,7 @@ func (m *Machine) place(faults []Fault) error {
 func (d Description) has(f FaultKind) bool {
 	switch f {
 	case Unbound:
-		return d.Binding == BindCommitment
+		return slices.Contains([]string{BindCommitment, BindTrustee, BindLead, BindEvent}, d.Binding)
 	case ReportSwapped, Unlocked:
 		return d.Devices.TDISP
 	case OneSidedLink, RepeatedLink, ForeignLinks:
@@ -255,6 +297,7 @@ func (m *Machine) build(own, foreign *workshop) error {
 }
 
 func (m *Machine) buildCPU(own, foreign *workshop, events []inteltdx.Event) (err error) {
+	m.events = events
 	if m.cpu.device, m.cpuType, err = own.cpu(m.cpu.knobs(), events); err != nil {
 		return fmt.Errorf("attester: %s: %w", m.cpu.label, err)
 	}

@@ -3,6 +3,7 @@
 package attester
 
 import (
+	"crypto/ecdsa"
 	"crypto/x509"
 	"strconv"
 	"time"
@@ -92,6 +93,8 @@ type workshop struct {
 	now     time.Time
 	// runtime are the runtime data in the CPU's leaf, nil without.
 	runtime []byte
+	// lead is the key that signs composites, where the CPU TEE commits to it.
+	lead *ecdsa.PublicKey
 }
 
 // Vendors are the test authorities of every vendor. It is safe for concurrent

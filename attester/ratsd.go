@@ -32,7 +32,7 @@ const (
 // ratsdLabel is the name of ratsd's sub-attester for a leaf: it has no
 // collections inside a collection.
 func (m *Machine) ratsdLabel(l Leaf) string {
-	name := strings.TrimPrefix(string(l.Path), string(m.path("")))
+	name := strings.TrimPrefix(strings.TrimPrefix(string(l.Path), string(m.path(""))), trusteeCMW)
 	switch {
 	case l.Kind.hasTSM():
 		return strings.Replace(name, "cpu", "tsm-report", 1)

@@ -29,6 +29,8 @@ func simulator(d device) device {
 		return w.device
 	case tsmReport:
 		return w.tsmReporter
+	case keyed:
+		return w.device
 	}
 	return d
 }
@@ -49,7 +51,11 @@ func (m *Machine) stated(s *slot) ([]stated, error) {
 	var err error
 	switch d := simulator(s.device).(type) {
 	case *inteltdx.Device:
-		one.entry, err = refvalues.IntelTDX(d.Measurements())
+		measured := d.Measurements()
+		if m.d.Binding == BindEvent { // no value of RTMR3 is that of every session
+			measured = slices.DeleteFunc(measured, func(x inteltdx.Measurement) bool { return x.Name == "rtmr3" })
+		}
+		one.entry, err = refvalues.IntelTDX(measured)
 	case *intelsgx.Device:
 		one.entry, err = refvalues.IntelSGX(d.Measurements())
 	case *amdsnp.Device:

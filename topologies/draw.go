@@ -96,7 +96,8 @@ type FlowInput struct {
 	// Node says whether a node is known and has a key to seal to; nil means yes.
 	Node func(name string) (known, seals bool)
 	// Commit are the leaves whose digests go along with every relay, because the
-	// CPU TEE commits to them (decision D-28); nil if it does not.
+	// composite declares a convention for challenges (decisions D-28, D-93); nil if
+	// it does not.
 	Commit []evidence.Path
 }
 

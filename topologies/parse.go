@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/assize/assize/evidence"
 )
 
 // Bounds of an expression.
@@ -213,15 +215,4 @@ func (p *parser) node(e *Expr) error {
 
 // Match reports whether a canonical label path is named by a pattern: equal
 // label by label, "*" matching any one label, and everything below included.
-func Match(pattern, path string) bool {
-	want, have := strings.Split(pattern, "/"), strings.Split(path, "/")
-	if len(have) < len(want) {
-		return false
-	}
-	for i, w := range want {
-		if w != "*" && w != have[i] {
-			return false
-		}
-	}
-	return true
-}
+func Match(pattern, path string) bool { return evidence.Match(pattern, path) }

@@ -49,9 +49,8 @@ type Input struct {
 	// Nonce is the session nonce, nil when none was given.
 	Nonce  []byte
 	Adjust *Adjustment
-	// Commit is set where the composite says that its CPU TEE commits to the
-	// rest of it: the digests of all leaves, and who signed the whole. Its Nonce
-	// is not looked at.
+	// Commit is set where the composite declares a convention (evidence.Tree.
+	// Commitment), ours or that of others. Its Nonce is not looked at.
 	Commit *evidence.Commitment
 	// Given holds challenges that the caller named per label path; a path
 	// covers everything below it, the longest wins.
@@ -318,9 +317,8 @@ func (s *scope) nonce(st *Step, c Component) {
 		return
 	}
 	var err error
-	if s.in.Commit != nil && c.Class == verifiers.ClassCPU {
-		st.NonceRule = RuleCommitment
-		st.Nonce, err = s.commitment(c)
+	if st.NonceRule = boundRule(s.in.Commit, c.Class == verifiers.ClassCPU, c.NonceSize); st.NonceRule != "" {
+		st.Nonce, err = s.bound(st.NonceRule, c)
 	} else if st.NonceRule, err = s.in.Adjust.rule(string(c.Leaf), c.NonceSize, len(s.in.Nonce)); err == nil {
 		st.Nonce, err = DeriveNonce(st.NonceRule, s.in.Nonce)
 	}
@@ -330,17 +328,22 @@ func (s *scope) nonce(st *Step, c Component) {
 	}
 }
 
-// commitment is what the report data of the only CPU TEE has to be.
-func (s *scope) commitment(c Component) ([]byte, error) {
+// bound is the challenge by the convention that the composite declares. Who
+// commits to the rest of it is the only CPU TEE.
+func (s *scope) bound(rule string, c Component) ([]byte, error) {
 	for _, other := range s.in.Components {
-		if other.Class == verifiers.ClassCPU && other.Label != c.Label {
+		if evidence.CommitsToEvidence(rule) && other.Class == verifiers.ClassCPU && other.Label != c.Label {
 			return nil, fmt.Errorf("the composite says that one CPU TEE commits to the rest of it, and has two: %s and %s", c.Label, other.Label)
 		}
 	}
-	if c.NonceSize != evidence.CommitmentSize {
-		return nil, fmt.Errorf("the evidence of %s carries %d bytes, a commitment has %d", c.Label, c.NonceSize, evidence.CommitmentSize)
+	challenge, err := DeriveBound(rule, *s.in.Commit, s.in.Nonce, c.Leaf)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(challenge) != c.NonceSize:
+		return nil, fmt.Errorf("the evidence of %s carries %d bytes, a challenge by rule %q has %d", c.Label, c.NonceSize, rule, len(challenge))
 	}
-	return DeriveCommitment(*s.in.Commit, s.in.Nonce, c.Leaf)
+	return challenge, nil
 }
 
 func (s *scope) given(label evidence.Path) ([]byte, bool) {
@@ -372,9 +375,18 @@ func (s *scope) leftovers() {
 	}
 }
 
-// Digest is the SHA-256 of the plan's canonical JSON: topology, components,
-// rules, candidates and evidence digests; never evidence itself.
+// Digest is the SHA-256 of Canonical.
 func (p *Plan) Digest() [32]byte {
+	raw := p.Canonical()
+	if raw == nil {
+		return [32]byte{}
+	}
+	return sha256.Sum256(raw)
+}
+
+// Canonical is the plan as JSON, the same bytes for the same plan: topology,
+// components, rules, candidates and evidence digests; never evidence itself.
+func (p *Plan) Canonical() []byte {
 	type step struct {
 		Kind       Kind                  `json:"kind"`
 		Label      evidence.Path         `json:"label,omitempty"`
@@ -418,7 +430,7 @@ func (p *Plan) Digest() [32]byte {
 		Relays   []relay `json:"relays,omitempty"`
 	}{p.Topology, steps, relays})
 	if err != nil { // only strings, numbers and booleans above
-		return [32]byte{}
+		return nil
 	}
-	return sha256.Sum256(raw)
+	return raw
 }

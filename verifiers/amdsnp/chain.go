@@ -17,10 +17,13 @@ import (
 )
 
 // failure is why evidence proves nothing.
-type failure struct{ code, detail string }
+type failure struct {
+	code, detail string
+	compared     verdict.Comparison
+}
 
 func failf(code, format string, a ...any) *failure {
-	return &failure{code, fmt.Sprintf(format, a...)}
+	return &failure{code: code, detail: fmt.Sprintf(format, a...)}
 }
 
 // vek is a verified endorsement key. It is immutable, and says nothing about
@@ -142,6 +145,19 @@ func (v *vek) outside(now time.Time) string {
 		}
 	}
 	return ""
+}
+
+// expired is the same as a comparison.
+func (v *vek) expired(now time.Time) verdict.Comparison {
+	for _, c := range v.chain() {
+		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+			return verdict.Comparison{
+				Expected: "from " + c.NotBefore.UTC().Format(time.RFC3339) + " to " + c.NotAfter.UTC().Format(time.RFC3339),
+				Observed: now.UTC().Format(time.RFC3339), Source: "certificate " + c.Subject.CommonName,
+			}
+		}
+	}
+	return verdict.Comparison{}
 }
 
 // mismatch says why the key is not the one of the report, "" if it is: product,

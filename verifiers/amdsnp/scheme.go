@@ -185,7 +185,7 @@ func (v *verifier) rejected(f *failure) verdict.Appraisal {
 		Vector:    verdict.AllClaims(verdict.ClaimCryptoFailed),
 		Freshness: verdict.FreshnessNotEstablished, PolicyID: v.policy.ID(),
 	}
-	a.Fail(f.code, f.detail)
+	a.FailComparing(f.code, f.detail, f.compared)
 	return a
 }
 
@@ -201,11 +201,11 @@ func (v *verifier) unverifiable(r *report) verdict.Appraisal {
 }
 
 // find reports a finding by the policy.
-func (v *verifier) find(a *verdict.Appraisal, name, detail string) {
+func (v *verifier) find(a *verdict.Appraisal, name, detail string) *verdict.Reason {
 	if v.trace != nil {
 		v.trace(name)
 	}
-	v.policy.Apply(a, name, detail)
+	return v.policy.Apply(a, name, detail)
 }
 
 // challenge compares all 64 bytes of REPORT_DATA with the nonce in constant
@@ -223,8 +223,8 @@ func challenge(nonce []byte) binder {
 			a.Freshness = verdict.FreshnessFresh
 		default:
 			a.Freshness = verdict.FreshnessMismatch
-			a.Fail(verdict.ReasonNonceMismatch, fmt.Sprintf("REPORT_DATA starts with %x, expected %d bytes that start with %x",
-				data[:8], len(nonce), nonce[:min(8, len(nonce))]))
+			a.FailComparing(verdict.ReasonNonceMismatch, fmt.Sprintf("REPORT_DATA starts with %x, expected %d bytes that start with %x",
+				data[:8], len(nonce), nonce[:min(8, len(nonce))]), verdict.Challenged(nonce, data[:]))
 		}
 		return nil
 	}

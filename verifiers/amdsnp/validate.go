@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/assize/assize/verdict"
@@ -29,9 +30,31 @@ func (v *verifier) judge(a *verdict.Appraisal, r *report, k *vek, now time.Time)
 }
 
 // when makes a finding if something holds.
-func (v *verifier) when(a *verdict.Appraisal, holds bool, finding, format string, args ...any) {
-	if holds {
-		v.find(a, finding, fmt.Sprintf(format, args...))
+func (v *verifier) when(a *verdict.Appraisal, holds bool, finding, format string, args ...any) *verdict.Reason {
+	if !holds {
+		return nil
+	}
+	return v.find(a, finding, fmt.Sprintf(format, args...))
+}
+
+// byPolicy is a comparison with what the parameters demand.
+func byPolicy(expected, observed string) verdict.Comparison {
+	return verdict.Comparison{Expected: expected, Observed: observed, Source: verdict.SourceAppraisalPolicy}
+}
+
+// tcbText is a TCB in words, and what is compared where it is too low.
+func (p product) tcbText(b tcbBytes) string {
+	var out []string
+	for _, c := range p.components() {
+		out = append(out, fmt.Sprintf("%s %d", c.name, b[c.at]))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (v *verifier) lowTCB(p product, least, seen tcbBytes) verdict.Comparison {
+	return verdict.Comparison{
+		Expected: "at least " + p.tcbText(least), Observed: p.tcbText(seen),
+		Source: "TCB levels of " + v.params.TCB.Date + " in the " + verdict.SourceAppraisalPolicy,
 	}
 }
 
@@ -40,7 +63,8 @@ func (v *verifier) identity(a *verdict.Appraisal, r *report, k *vek) {
 	family, model, _, ok := r.cpuid()
 	v.when(a, ok && r.product() == productUnknown, findUnknownProduct,
 		"CPUID is family 0x%02x, model 0x%02x, of no known product; the certificate says %s", family, model, k.productName)
-	v.when(a, !slices.Contains(v.params.Products, k.product.String()), findProduct, "%s is none of the accepted product lines", k.product)
+	v.when(a, !slices.Contains(v.params.Products, k.product.String()), findProduct, "%s is none of the accepted product lines", k.product).
+		Against(byPolicy(verdict.Alternatives(v.params.Products, 0), k.product.String()))
 	switch {
 	case k.kind == kindVLEK:
 		v.find(a, findVLEK, fmt.Sprintf("signed by a VLEK of %s", k.cspID))
@@ -111,10 +135,12 @@ func (v *verifier) levels(a *verdict.Appraisal, r *report, p product) {
 	up := true
 	for _, f := range v.compared(r) {
 		if why := p.below(f.value, l.Floor.bytes(p)); why != "" {
-			v.find(a, findTCBFloor, fmt.Sprintf("%s of %s, not tolerated by the levels of %s: %s", f.text, p, v.params.TCB.Date, why))
+			v.find(a, findTCBFloor, fmt.Sprintf("%s of %s, not tolerated by the levels of %s: %s", f.text, p, v.params.TCB.Date, why)).
+				Against(v.lowTCB(p, l.Floor.bytes(p), f.value))
 			up = false
 		} else if why := p.below(f.value, l.Recommended.bytes(p)); why != "" {
-			v.find(a, findTCBOld, fmt.Sprintf("%s of %s, below what the levels of %s recommend: %s", f.text, p, v.params.TCB.Date, why))
+			v.find(a, findTCBOld, fmt.Sprintf("%s of %s, below what the levels of %s recommend: %s", f.text, p, v.params.TCB.Date, why)).
+				Against(v.lowTCB(p, l.Recommended.bytes(p), f.value))
 			up = false
 		}
 	}
@@ -141,15 +167,18 @@ func (v *verifier) firmware(a *verdict.Appraisal, r *report, p product) {
 	}
 	launch, now := r.mitigations()
 	want := v.params.Mitigations
-	v.when(a, want.Launch&^launch != 0, findMitigation, "LAUNCH_MIT_VECTOR is %016x, and %016x is demanded", launch, want.Launch)
-	v.when(a, want.Current&^now != 0, findMitigation, "CURRENT_MIT_VECTOR is %016x, and %016x is demanded", now, want.Current)
+	v.when(a, want.Launch&^launch != 0, findMitigation, "LAUNCH_MIT_VECTOR is %016x, and %016x is demanded", launch, want.Launch).
+		Against(byPolicy(fmt.Sprintf("%016x", want.Launch), fmt.Sprintf("%016x", launch)))
+	v.when(a, want.Current&^now != 0, findMitigation, "CURRENT_MIT_VECTOR is %016x, and %016x is demanded", now, want.Current).
+		Against(byPolicy(fmt.Sprintf("%016x", want.Current), fmt.Sprintf("%016x", now)))
 }
 
 // guestPolicy looks at POLICY, what the guest's owner demanded of the launch.
 func (v *verifier) guestPolicy(a *verdict.Appraisal, p uint64) {
 	want := v.params.GuestPolicy
 	is := func(bit uint64) bool { return p&bit != 0 }
-	v.when(a, is(policyDebug), findDebug, "DEBUG is allowed by POLICY %016x: the host can read and write the guest's memory", p)
+	v.when(a, is(policyDebug), findDebug, "DEBUG is allowed by POLICY %016x: the host can read and write the guest's memory", p).
+		Against(byPolicy("POLICY without DEBUG (bit 19)", fmt.Sprintf("POLICY %016x", p)))
 	v.when(a, !is(policyReserved), findPolicyReserved, "bit 17 of POLICY %016x is clear and must be set", p)
 	v.when(a, p&^uint64(policyKnown) != 0, findPolicyReserved, "POLICY %016x has bits that are not known: %016x", p, p&^uint64(policyKnown))
 	v.when(a, is(policyMigration) && !want.AllowMigrationAgent, findMigration, "MIGRATE_MA is allowed by POLICY %016x: a migration agent may move the guest to another platform", p)

@@ -112,7 +112,9 @@ func (v *verifier) endorsedBy(r *report, der []byte, kind keyKind, issuers []*au
 		return nil, failf(verdict.ReasonIdentityMismatch, "%s", why)
 	}
 	if why := k.outside(now); why != "" {
-		return nil, failf(verdict.ReasonExpired, "%s", why)
+		f := failf(verdict.ReasonExpired, "%s", why)
+		f.compared = k.expired(now)
+		return nil, f
 	}
 	if err := r.signedBy(k.key); err != nil {
 		return nil, failf(verdict.ReasonSignatureInvalid, "report: %v", err)

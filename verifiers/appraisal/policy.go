@@ -30,7 +30,7 @@ type Effect map[verdict.ClaimName]verdict.Claim
 type Finding struct {
 	// Name is the slug of the finding, [a-z0-9-]{1,64}.
 	Name string
-	// Code is the reason code that is reported (schemas/reasons.json); empty for
+	// Code is the reason code that is reported (schemas/reasons.yaml); empty for
 	// a finding that needs no explanation, such as "tcb-up-to-date".
 	Code string
 	// Effect is the default.
@@ -159,19 +159,24 @@ func (p *Policy) ID() string {
 // Apply lowers the claims that the row of a finding names and reports its
 // reason with the detail. A claim that is as bad already stays. A finding that
 // the scheme did not declare is reported as a malfunction, which gives no verdict.
-func (p *Policy) Apply(a *verdict.Appraisal, finding, detail string) {
+//
+// It returns the reason, until the next one is reported, so that the caller can
+// say what was compared (Reason.Against); nil for a finding without one.
+func (p *Policy) Apply(a *verdict.Appraisal, finding, detail string) *verdict.Reason {
 	f, ok := p.rows[finding]
 	if !ok {
 		a.Vector = verdict.AllClaims(verdict.ClaimMalfunction)
 		a.Fail(verdict.ReasonMalfunction, fmt.Sprintf("the scheme %s knows no finding %q", p.scheme, finding))
-		return
+		return &a.Reasons[len(a.Reasons)-1]
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Effect)) {
 		Lower(a, name, f.Effect[name])
 	}
-	if f.Code != "" {
-		a.Fail(f.Code, detail)
+	if f.Code == "" {
+		return nil
 	}
+	a.Fail(f.Code, detail)
+	return &a.Reasons[len(a.Reasons)-1]
 }
 
 // Effect is the row of a finding, nil if there is none.

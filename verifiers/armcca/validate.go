@@ -14,15 +14,16 @@ import (
 func (v *verifier) lifecycle(a *verdict.Appraisal, p *platform) {
 	state := p.lifecycle.State()
 	detail := fmt.Sprintf("lifecycle is 0x%04x, %s", uint16(p.lifecycle), state)
+	compared := verdict.Comparison{Expected: armtoken.Secured.String(), Observed: fmt.Sprintf("%s (0x%04x)", state, uint16(p.lifecycle)), Source: verdict.SourceAppraisalPolicy}
 	switch state {
 	case armtoken.Secured:
 		v.policy.Apply(a, "lifecycle-secured", detail)
 	case armtoken.OtherDebug:
-		v.policy.Apply(a, "lifecycle-other-debug", detail+": what is outside of the CCA platform can be debugged")
+		v.policy.Apply(a, "lifecycle-other-debug", detail+": what is outside of the CCA platform can be debugged").Against(compared)
 	case armtoken.RecoverableDebug:
-		v.policy.Apply(a, "lifecycle-debug", detail+": the CCA platform can be debugged, so realms have no secrets from whoever does it")
+		v.policy.Apply(a, "lifecycle-debug", detail+": the CCA platform can be debugged, so realms have no secrets from whoever does it").Against(compared)
 	default:
-		v.policy.Apply(a, "lifecycle-unsecured", detail+", expected secured")
+		v.policy.Apply(a, "lifecycle-unsecured", detail+", expected secured").Against(compared)
 	}
 }
 
@@ -45,7 +46,7 @@ func (v *verifier) freshness(a *verdict.Appraisal, r *realm, nonce []byte) {
 		a.NonceSeen = append([]byte(nil), nonce...)
 	default:
 		a.Freshness = verdict.FreshnessMismatch
-		a.Fail(verdict.ReasonNonceMismatch, fmt.Sprintf("the realm's challenge starts with %x, expected %d bytes that start with %x",
-			r.challenge[:8], len(nonce), nonce[:min(8, len(nonce))]))
+		a.FailComparing(verdict.ReasonNonceMismatch, fmt.Sprintf("the realm's challenge starts with %x, expected %d bytes that start with %x",
+			r.challenge[:8], len(nonce), nonce[:min(8, len(nonce))]), verdict.Challenged(want, r.challenge))
 	}
 }

@@ -19,7 +19,10 @@ import (
 
 // failure is a check that did not hold: a reason code of the verdict package
 // and a sentence.
-type failure struct{ code, detail string }
+type failure struct {
+	code, detail string
+	compared     verdict.Comparison
+}
 
 func (f *failure) Error() string { return f.code + ": " + f.detail }
 

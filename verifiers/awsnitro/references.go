@@ -65,7 +65,7 @@ func (v *verifier) references(a *verdict.Appraisal, in verifiers.Input, d *docum
 		case differs(f, one.pcr, d.pcrs[one.pcr]):
 			_, reasons := r.Judge(one.claim, f)
 			for _, why := range reasons {
-				v.policy.Apply(a, one.finding, why.Detail)
+				v.policy.Apply(a, one.finding, why.Detail).Against(why.Comparison())
 			}
 		case f.State == reference.Matched:
 			proofs[fmt.Sprintf("pcr%d", one.pcr)] = r.Proof(f)
@@ -120,7 +120,7 @@ func (v *verifier) executables(a *verdict.Appraisal, d *document, r *reference.R
 		v.policy.Apply(a, map[string]string{
 			verdict.ReasonMeasurementMismatch: findMismatch, verdict.ReasonNoReferenceValues: findNoReference,
 			verdict.ReasonPartialReference: findPartial, verdict.ReasonUnsignedReference: findUnsignedReference,
-		}[why.Code], why.Detail)
+		}[why.Code], why.Detail).Against(why.Comparison())
 	}
 	switch {
 	case state != reference.Matched:

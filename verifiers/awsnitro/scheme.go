@@ -124,7 +124,7 @@ func (v *verifier) rejected(f *failure) verdict.Appraisal {
 		Freshness: verdict.FreshnessNotEstablished,
 		PolicyID:  v.policy.ID(),
 	}
-	a.Fail(f.code, f.detail)
+	a.FailComparing(f.code, f.detail, f.compared)
 	return a
 }
 
@@ -149,7 +149,7 @@ func freshness(a *verdict.Appraisal, nonce []byte) {
 		a.Freshness = verdict.FreshnessFresh
 	default:
 		a.Freshness = verdict.FreshnessMismatch
-		a.Fail(verdict.ReasonNonceMismatch, fmt.Sprintf("the document has a nonce of %d bytes that starts with %x, expected %d bytes that start with %x",
-			len(a.NonceSeen), a.NonceSeen[:min(8, len(a.NonceSeen))], len(nonce), nonce[:min(8, len(nonce))]))
+		a.FailComparing(verdict.ReasonNonceMismatch, fmt.Sprintf("the document has a nonce of %d bytes that starts with %x, expected %d bytes that start with %x",
+			len(a.NonceSeen), a.NonceSeen[:min(8, len(a.NonceSeen))], len(nonce), nonce[:min(8, len(nonce))]), verdict.Challenged(nonce, a.NonceSeen))
 	}
 }

@@ -32,10 +32,12 @@ func validate(a *verdict.Appraisal, p *appraisal.Policy, d *document, c chain) {
 	}
 	// No image measures as zero; one such register is as telling as three.
 	if len(zero) > 0 {
-		p.Apply(a, findDebug, strings.Join(zero, ", ")+" zero: the enclave was started in debug mode, and the parent instance can read its console and measure nothing")
+		p.Apply(a, findDebug, strings.Join(zero, ", ")+" zero: the enclave was started in debug mode, and the parent instance can read its console and measure nothing").
+			Against(verdict.Comparison{Expected: "PCR0 to PCR2 that are not zero", Observed: strings.Join(zero, ", ") + " zero", Source: verdict.SourceSignedEvidence})
 	}
 	if name := c.leaf().Subject.CommonName; !strings.HasPrefix(name, d.moduleID+".") {
-		p.Apply(a, findIdentity, fmt.Sprintf("the document is of module %q, and its certificate names %q", d.moduleID, name))
+		p.Apply(a, findIdentity, fmt.Sprintf("the document is of module %q, and its certificate names %q", d.moduleID, name)).
+			Against(verdict.Comparison{Expected: name, Observed: d.moduleID, Source: "certificate of the enclave"})
 	}
 	if allZero(d.pcrs[signerPCR]) {
 		p.Apply(a, findImageUnsigned, "PCR8 is zero or missing: the enclave image is not signed")

@@ -42,9 +42,16 @@ func (v *verifier) authenticate(m *cose.UntaggedSign1Message, d *document) (chai
 // after years could sign documents of its time.
 func (p Parameters) inTime(c chain, d *document, now time.Time) *failure {
 	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	expired := func(expected string, observed time.Time, source, format string, args ...any) *failure {
+		f := failf(verdict.ReasonExpired, format, args...)
+		f.compared = verdict.Comparison{Expected: expected, Observed: stamp(observed), Source: source}
+		return f
+	}
+	const certificate = "validity of the certificate chain"
 	for _, l := range c {
 		if d.timestamp.Before(l.cert.NotBefore) || d.timestamp.After(l.cert.NotAfter) {
-			return failf(verdict.ReasonExpired, "certificate %q is valid from %s to %s, and the document is of %s",
+			return expired("from "+stamp(l.cert.NotBefore)+" to "+stamp(l.cert.NotAfter), d.timestamp, certificate,
+				"certificate %q is valid from %s to %s, and the document is of %s",
 				l.cert.Subject.CommonName, stamp(l.cert.NotBefore), stamp(l.cert.NotAfter), stamp(d.timestamp))
 		}
 	}
@@ -52,13 +59,15 @@ func (p Parameters) inTime(c chain, d *document, now time.Time) *failure {
 	most, grace := time.Duration(p.MaxAgeMinutes)*time.Minute, time.Duration(p.GraceMinutes)*time.Minute
 	switch {
 	case age < -limits.ClockSkew:
-		return failf(verdict.ReasonExpired, "the document is of %s, which is after %s", stamp(d.timestamp), stamp(now))
+		return expired("at most "+stamp(now), d.timestamp, verdict.SourceVerifyTime, "the document is of %s, which is after %s", stamp(d.timestamp), stamp(now))
 	case age > most:
-		return failf(verdict.ReasonExpired, "the document is of %s, more than %s before %s", stamp(d.timestamp), minutes(most), stamp(now))
+		return expired("at least "+stamp(now.Add(-most)), d.timestamp, verdict.SourceAppraisalPolicy+", max_age_minutes",
+			"the document is of %s, more than %s before %s", stamp(d.timestamp), minutes(most), stamp(now))
 	}
 	for _, l := range c {
 		if now.After(l.cert.NotAfter.Add(grace)) {
-			return failf(verdict.ReasonExpired, "certificate %q expired at %s, more than %s before %s",
+			return expired("at most "+stamp(l.cert.NotAfter.Add(grace)), now, certificate,
+				"certificate %q expired at %s, more than %s before %s",
 				l.cert.Subject.CommonName, stamp(l.cert.NotAfter), minutes(grace), stamp(now))
 		}
 	}

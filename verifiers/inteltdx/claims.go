@@ -45,7 +45,7 @@ func claims(q *quote, p *dcap.PCK) map[string]any {
 
 // registers are the measurement registers by name.
 func (q *quote) registers() map[string]string {
-	m := map[string]string{"mrtd": hex.EncodeToString(q.MRTD())}
+	m := map[string]string{"mrtd": hex.EncodeToString(q.MRTD()), "mrconfigid": hex.EncodeToString(q.MRConfigID())}
 	for i := range registerCount {
 		m[fmt.Sprintf("rtmr%d", i)] = hex.EncodeToString(q.RTMR(i))
 	}

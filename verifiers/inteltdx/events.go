@@ -48,6 +48,7 @@ func (v *verifier) events(a *verdict.Appraisal, c container, q *quote) {
 		return
 	}
 	v.measured(a, log, m)
+	q.software = m.Software(logRuntime)
 }
 
 // measured reports what a log says that is the one of these registers.
@@ -71,6 +72,7 @@ func (v *verifier) measured(a *verdict.Appraisal, log *eventlog.Log, m *eventlog
 	}
 	v.firmware(a, m, out)
 	v.devices(a, m, out)
+	v.components(a, m, out)
 	a.Claims["event_log"] = out
 }
 

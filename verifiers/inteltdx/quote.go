@@ -24,6 +24,18 @@ func failf(code, format string, args ...any) *failure { return dcap.Failf(code, 
 type quote struct {
 	*dcap.Quote
 	dcap.TDReport
+	// software is RTMR3 before the evidence of other components was measured into it,
+	// nil where that was not done (decision D-95).
+	software []byte
+}
+
+// known is a register as reference values can know it: without what is measured
+// anew in every session.
+func (q *quote) known(i int) []byte {
+	if i == runtimeRegister && q.software != nil {
+		return q.software
+	}
+	return q.RTMR(i)
 }
 
 var errOtherTEE = errors.New("not for this scheme")

@@ -74,7 +74,7 @@ func items(q *quote) []reference.Item {
 	}
 	bank := reference.Item{Name: registerName}
 	for i := range registerCount {
-		bank.Value.Registers = append(bank.Value.Registers, corim.Register{ID: corim.NumberKey(uint64(i)), Digests: sha384(q.RTMR(i))})
+		bank.Value.Registers = append(bank.Value.Registers, corim.Register{ID: corim.NumberKey(uint64(i)), Digests: sha384(q.known(i))})
 	}
 	return append(out, bank)
 }
@@ -135,7 +135,7 @@ func (v *verifier) executables(a *verdict.Appraisal, r *statements, proofs map[s
 	need := r.stated(verdict.Executables)
 	for i := range registerCount {
 		f := r.Find(registerName + corim.NumberKey(uint64(i)).String())
-		if i != runtimeRegister || f.State != reference.Unknown || !dcap.AllZero(r.quote.RTMR(i)) {
+		if i != runtimeRegister || f.State != reference.Unknown || !dcap.AllZero(r.quote.known(i)) {
 			need = append(need, f)
 		}
 	}
@@ -211,7 +211,7 @@ func (s *statements) elsewhere(m corim.Measurement) bool {
 	}
 	return slices.ContainsFunc(m.Value.Registers, func(r corim.Register) bool {
 		i, ok := r.ID.Number()
-		return ok && i < registerCount && others(r.Digests, s.quote.RTMR(int(i)))
+		return ok && i < registerCount && others(r.Digests, s.quote.known(int(i)))
 	})
 }
 

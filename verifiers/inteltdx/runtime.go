@@ -80,6 +80,7 @@ type freshener struct {
 	nonce    []byte
 	document []byte // runtime data, nil without
 	data     []byte // REPORTDATA
+	want     []byte // REPORTDATA as they were to be, where the challenge gives them alone
 }
 
 // unknown: nothing says when the quote was made.
@@ -100,7 +101,11 @@ func (f *freshener) compare(seen []byte, detail string) {
 		f.fresh()
 	default:
 		f.a.Freshness = verdict.FreshnessMismatch
-		f.a.Fail(verdict.ReasonNonceMismatch, detail)
+		want := f.nonce
+		if seen == nil { // the challenge is not told apart from what else is in REPORTDATA
+			want, seen = f.want, f.data
+		}
+		f.a.FailComparing(verdict.ReasonNonceMismatch, detail, verdict.Challenged(want, seen))
 	}
 }
 
@@ -120,6 +125,7 @@ func (f *freshener) plain(size int) {
 	if n := len(nonce); n > 0 && n < size {
 		nonce = append(slices.Clone(nonce), make([]byte, size-n)...)
 	}
+	f.want = nonce
 	detail := fmt.Sprintf("REPORTDATA starts with %x, expected %d bytes that start with %x", f.data[:8], len(nonce), nonce[:min(8, len(nonce))])
 	switch {
 	case len(nonce) > 0 && subtle.ConstantTimeCompare(nonce, f.data) == 1:
@@ -141,6 +147,7 @@ func (f *freshener) derived(make func(nonce, data []byte) []byte) {
 		}
 	}
 	want := make(f.nonce, data)
+	f.want = want
 	if len(f.nonce) > 0 && subtle.ConstantTimeCompare(want, f.data) == 1 {
 		f.fresh()
 		f.describe(data, f.v.params.ReportData)

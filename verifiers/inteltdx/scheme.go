@@ -137,8 +137,8 @@ func (v *verifier) Appraise(ctx context.Context, in verifiers.Input) (a verdict.
 	if f != nil {
 		return v.rejected(f), nil
 	}
-	if s := p.Outside(in.Time); s != "" {
-		return v.rejected(failf(verdict.ReasonExpired, "PCK chain: %s", s)), nil
+	if f := p.Expired(in.Time); f != nil {
+		return v.rejected(f), nil
 	}
 	return v.appraise(in, c, q, p)
 }
@@ -151,7 +151,7 @@ func (v *verifier) rejected(f *failure) verdict.Appraisal {
 		Freshness: verdict.FreshnessNotEstablished,
 		PolicyID:  v.policy.ID(),
 	}
-	a.Fail(f.Code, f.Detail)
+	a.FailComparing(f.Code, f.Detail, f.Compared)
 	return a
 }
 

@@ -77,6 +77,23 @@ func (v *verifier) devices(a *verdict.Appraisal, m *eventlog.Matched, out map[st
 	a.Facts.Commitments = all
 }
 
+// components adds the evidence of other components that the software of the TD
+// measured, into RTMR3 as well (decision D-95).
+func (v *verifier) components(a *verdict.Appraisal, m *eventlog.Matched, out map[string]any) {
+	list, refused := m.Components(logRuntime)
+	if len(a.Facts.Commitments)+len(list) > verdict.MaxCommitments {
+		refused, list = append(refused, fmt.Sprintf("%d digests, at most %d", len(list), verdict.MaxCommitments-len(a.Facts.Commitments))), nil
+	}
+	a.Facts.Commitments = append(a.Facts.Commitments, list...)
+	if refused != nil {
+		var list []any
+		for _, why := range refused {
+			list = append(list, why)
+		}
+		out["components_refused"] = list
+	}
+}
+
 // readDevice reads the data of one event. The name is there with an error too if it
 // can be read.
 func readDevice(data []byte) (name string, out []verdict.Commitment, err error) {

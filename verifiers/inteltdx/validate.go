@@ -54,27 +54,32 @@ var optional = []flag{
 // attributes sets configuration and runtime-opaque from the flags of TD, TDX
 // module and QE.
 func (v *verifier) attributes(a *verdict.Appraisal, q *quote) {
-	report := func(finding, format string, args ...any) { v.policy.Apply(a, finding, fmt.Sprintf(format, args...)) }
+	report := func(finding, format string, args ...any) *verdict.Reason {
+		return v.policy.Apply(a, finding, fmt.Sprintf(format, args...))
+	}
+	byPolicy := func(expected, observed string) verdict.Comparison {
+		return verdict.Comparison{Expected: expected, Observed: observed, Source: verdict.SourceAppraisalPolicy}
+	}
 	td := word(q.TDAttributes())
 	report("td-closed", "")
 	if td&tdDebug != 0 {
-		report("td-debug", "TDATTRIBUTES.DEBUG is set: the host can read and write the TD's memory")
+		report("td-debug", "TDATTRIBUTES.DEBUG is set: the host can read and write the TD's memory").Against(byPolicy("TDATTRIBUTES without DEBUG (bit 0)", fmt.Sprintf("TDATTRIBUTES 0x%016x", td)))
 	}
 	if q.QEReport.Debug() {
-		report("qe-debug", "the quoting enclave runs with DEBUG: its attestation key is not secret")
+		report("qe-debug", "the quoting enclave runs with DEBUG: its attestation key is not secret").Against(byPolicy("quoting enclave without DEBUG", "DEBUG"))
 	}
 	if r := td &^ tdKnown; r != 0 {
 		report("td-reserved-bits", "reserved TDATTRIBUTES bits are set: 0x%016x", r)
 	}
 	if s := word(q.SEAMAttributes()); s != 0 {
-		report("seam-attributes", "SEAMATTRIBUTES are 0x%016x, expected 0 for a production TDX module", s)
+		report("seam-attributes", "SEAMATTRIBUTES are 0x%016x, expected 0 for a production TDX module", s).Against(byPolicy("0x0000000000000000", fmt.Sprintf("0x%016x", s)))
 	}
 	if td&tdSEPTVEDisable == 0 {
 		report("sept-ve-disable-clear", "SEPT_VE_DISABLE is clear: the host can inject faults on the TD's memory accesses")
 	}
 	for _, o := range optional {
 		if td&o.bit != 0 && !slices.Contains(v.params.AllowedTDAttributes, o.name) {
-			report(o.finding, "%s", o.detail)
+			report(o.finding, "%s", o.detail).Against(byPolicy("TDATTRIBUTES without "+o.name, fmt.Sprintf("TDATTRIBUTES 0x%016x", td)))
 		}
 	}
 	if s := q.MRServiceTD(); !dcap.AllZero(s) && !v.params.allowsServiceTD(s) {
@@ -82,7 +87,7 @@ func (v *verifier) attributes(a *verdict.Appraisal, q *quote) {
 	}
 	x := word(q.XFAM())
 	if r := x &^ xfamKnown; r != 0 || x&xfamFixed1 != xfamFixed1 {
-		report("xfam", "XFAM is 0x%016x, expected bits of 0x%x with 0x%x set", x, xfamKnown, xfamFixed1)
+		report("xfam", "XFAM is 0x%016x, expected bits of 0x%x with 0x%x set", x, xfamKnown, xfamFixed1).Against(byPolicy(fmt.Sprintf("bits of 0x%x with 0x%x set", xfamKnown, xfamFixed1), fmt.Sprintf("0x%016x", x)))
 	}
 }
 

@@ -203,7 +203,7 @@ func TestModuleQuotes(t *testing.T) {
 		if a.Status() != verdict.TierWarning || a.Vector[verdict.Hardware] != 32 || !hasReason(a, verdict.ReasonNoCollateral) {
 			t.Errorf("%s: %v %v", name, a.Vector, a.Reasons)
 		}
-		if len(a.Facts.Registers) != 5 || a.Facts.SignerSPKI == "" || len(a.Facts.Device) != 1 {
+		if len(a.Facts.Registers) != 6 || a.Facts.SignerSPKI == "" || len(a.Facts.Device) != 1 {
 			t.Errorf("%s: facts %+v", name, a.Facts)
 		}
 	}

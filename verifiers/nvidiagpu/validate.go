@@ -97,7 +97,8 @@ func configuration(p *nvidia.Proof, d *details, c nvidia.Compared, a *verdict.Ap
 		p.Find(a, findModeUnknown, "%s", d.modeText())
 	}
 	if len(params.Modes) > 0 && !slices.Contains(params.Modes, mode) {
-		p.Find(a, findModeNotRequired, "the mode of confidential computing is %s, expected %s", orNone(mode), strings.Join(params.Modes, " or "))
+		p.Find(a, findModeNotRequired, "the mode of confidential computing is %s, expected %s", orNone(mode), strings.Join(params.Modes, " or ")).
+			Against(nvidia.ByPolicy(verdict.Alternatives(params.Modes, 0), orNone(mode)))
 	}
 	if proven && known && newer == "" && len(d.odd) == 0 {
 		memory(p, mode, params, a)
@@ -136,17 +137,17 @@ func memory(p *nvidia.Proof, mode string, params Parameters, a *verdict.Appraisa
 func (d *details) driverListed(p *nvidia.Proof, params Parameters, a *verdict.Appraisal) bool {
 	const decimal = 10
 	if least := nvidia.Minimum(params.MinimumDriver, p.Chain.ID.Family, p.Device.Arch); least != "" && nvidia.Below(d.driver, least, decimal) {
-		p.Find(a, findDriverOld, "the driver is %s, at least %s is expected", orNone(d.driver), least)
+		p.Find(a, findDriverOld, "the driver is %s, at least %s is expected", orNone(d.driver), least).Against(nvidia.ByPolicy("at least "+least, orNone(d.driver)))
 	}
 	if nvidia.Named(params.KnownBadDrivers, d.driver) || slices.ContainsFunc(params.KnownBadDrivers, func(v string) bool { return nvidia.Equal(v, d.driver, decimal) }) {
-		p.Find(a, findDriverBad, "driver %s is known to be bad", d.driver)
+		p.Find(a, findDriverBad, "driver %s is known to be bad", d.driver).Against(nvidia.ByPolicy("none of known_bad_drivers", d.driver))
 	}
 	if len(params.AllowedDrivers) == 0 {
 		return false
 	}
 	listed := nvidia.Named(params.AllowedDrivers, d.driver)
 	if !listed {
-		p.Find(a, findDriverNot, "the driver is %s, which is none of the accepted", orNone(d.driver))
+		p.Find(a, findDriverNot, "the driver is %s, which is none of the accepted", orNone(d.driver)).Against(nvidia.ByPolicy(verdict.Alternatives(params.AllowedDrivers, 0), orNone(d.driver)))
 	}
 	return listed
 }

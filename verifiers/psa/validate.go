@@ -14,15 +14,16 @@ import (
 func (v *verifier) lifecycle(a *verdict.Appraisal, t *token) {
 	state := t.lifecycle.State()
 	detail := fmt.Sprintf("security lifecycle is 0x%04x, %s", uint16(t.lifecycle), state)
+	compared := verdict.Comparison{Expected: armtoken.Secured.String(), Observed: fmt.Sprintf("%s (0x%04x)", state, uint16(t.lifecycle)), Source: verdict.SourceAppraisalPolicy}
 	switch state {
 	case armtoken.Secured:
 		v.policy.Apply(a, "lifecycle-secured", detail)
 	case armtoken.OtherDebug:
-		v.policy.Apply(a, "lifecycle-other-debug", detail+": what is outside of the root of trust can be debugged")
+		v.policy.Apply(a, "lifecycle-other-debug", detail+": what is outside of the root of trust can be debugged").Against(compared)
 	case armtoken.RecoverableDebug:
-		v.policy.Apply(a, "lifecycle-debug", detail+": the root of trust can be debugged, and its keys with it")
+		v.policy.Apply(a, "lifecycle-debug", detail+": the root of trust can be debugged, and its keys with it").Against(compared)
 	default:
-		v.policy.Apply(a, "lifecycle-unsecured", detail+", expected secured")
+		v.policy.Apply(a, "lifecycle-unsecured", detail+", expected secured").Against(compared)
 	}
 }
 
@@ -37,7 +38,7 @@ func freshness(a *verdict.Appraisal, t *token, nonce []byte) {
 		a.Freshness = verdict.FreshnessFresh
 	default:
 		a.Freshness = verdict.FreshnessMismatch
-		a.Fail(verdict.ReasonNonceMismatch, fmt.Sprintf("the nonce of %d bytes starts with %x, expected %d bytes that start with %x",
-			len(t.nonce), t.nonce[:8], len(nonce), nonce[:min(8, len(nonce))]))
+		a.FailComparing(verdict.ReasonNonceMismatch, fmt.Sprintf("the nonce of %d bytes starts with %x, expected %d bytes that start with %x",
+			len(t.nonce), t.nonce[:8], len(nonce), nonce[:min(8, len(nonce))]), verdict.Challenged(nonce, t.nonce))
 	}
 }

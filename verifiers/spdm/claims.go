@@ -29,7 +29,33 @@ const (
 func (p *proof) facts(a *verdict.Appraisal) {
 	list := p.nonces()
 	a.Facts = verdict.Facts{Device: identities(p.Identity), SignerSPKI: spkiDigest(p.Identity.Leaf), ReportData: hex.EncodeToString(list[len(list)-1]),
-		Objects: p.BindingObjects(p.evidence.TSM)}
+		Objects: p.BindingObjects(p.evidence.TSM), ChainKeys: p.Identity.deviceKeys()}
+	if t := p.evidence.TSM; t != nil {
+		a.Facts.Host = hosts[t.Kind]
+	}
+}
+
+// hosts are the schemes of the CPU TEEs whose security managers have these
+// structures.
+var hosts = map[string]string{TSMCCA: "arm-cca", TSMSEVTIO: "amd-snp", TSMTDX: "intel-tdx"}
+
+// deviceKeys are the keys between the leaf of an alias chain and the device
+// certificate, that with the hardware identity (DSP0274, alias certificate model):
+// the device made the one, and has the other alone. None without such a
+// certificate: where the CAs of the maker begin is not known then.
+func (id *Identity) deviceKeys() []string {
+	if id.Model != ModelAlias {
+		return nil
+	}
+	var out []string
+	for _, x := range id.Path[1 : len(id.Path)-1] {
+		out = append(out, spkiDigest(x))
+		oids, _, err := spdmExtension(x)
+		if err == nil && slices.ContainsFunc(oids, oidHardwareIdentity.Equal) {
+			return out[:min(len(out), verdict.MaxChainKeys)]
+		}
+	}
+	return nil
 }
 
 // claims are the readable contents of evidence whose signatures hold.

@@ -213,7 +213,7 @@ func (v *verifier) freshness(a *verdict.Appraisal, p *proof) {
 	for i, n := range list {
 		if subtle.ConstantTimeCompare(n, p.in.Nonce) != 1 {
 			a.Freshness = verdict.FreshnessMismatch
-			v.find(a, findNonce, "signature %d answers requester nonce %s, expected %s", i, short(n), short(p.in.Nonce))
+			v.find(a, findNonce, "signature %d answers requester nonce %s, expected %s", i, short(n), short(p.in.Nonce)).Against(verdict.Challenged(p.in.Nonce, n))
 			return
 		}
 	}

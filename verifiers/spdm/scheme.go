@@ -140,7 +140,7 @@ func (v *verifier) Appraise(ctx context.Context, in verifiers.Input) (a verdict.
 }
 
 // find reports a finding by the policy.
-func (v *verifier) find(a *verdict.Appraisal, finding, format string, args ...any) {
+func (v *verifier) find(a *verdict.Appraisal, finding, format string, args ...any) *verdict.Reason {
 	if v.trace != nil {
 		v.trace(finding)
 	}
@@ -148,14 +148,15 @@ func (v *verifier) find(a *verdict.Appraisal, finding, format string, args ...an
 	if len(args) > 0 {
 		detail = fmt.Sprintf(format, args...)
 	}
-	v.policy.Apply(a, finding, detail)
+	return v.policy.Apply(a, finding, detail)
 }
 
 // when makes a finding if something holds.
-func (v *verifier) when(a *verdict.Appraisal, holds bool, finding, format string, args ...any) {
-	if holds {
-		v.find(a, finding, format, args...)
+func (v *verifier) when(a *verdict.Appraisal, holds bool, finding, format string, args ...any) *verdict.Reason {
+	if !holds {
+		return nil
 	}
+	return v.find(a, finding, format, args...)
 }
 
 // settle lowers claims by the row of a finding whose reasons say more than a row

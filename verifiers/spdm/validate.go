@@ -115,7 +115,8 @@ func (v *verifier) listed(a *verdict.Appraisal, p *proof) {
 		case !ok:
 			v.find(a, findSVNFloor, "index %d is no security version number, at least %d is tolerated", i, least)
 		case svn < least:
-			v.find(a, findSVNFloor, "the security version number of index %d is %d, at least %d is tolerated", i, svn, least)
+			v.find(a, findSVNFloor, "the security version number of index %d is %d, at least %d is tolerated", i, svn, least).Against(verdict.Comparison{
+				Expected: fmt.Sprintf("at least %d", least), Observed: fmt.Sprint(svn), Source: verdict.SourceAppraisalPolicy})
 		}
 	}
 	for _, i := range sorted(want.AllowedVersions) {
@@ -161,7 +162,8 @@ func (v *verifier) mode(a *verdict.Appraisal, p *proof) {
 		v.find(a, findModeUnknown, "index %d is no device mode in raw form, so that nobody knows whether debugging is active", IndexDeviceMode)
 		return
 	}
-	v.when(a, m.Debug.Active(), findDebug, "debugging is active: %s (device mode state 0x%x)", strings.Join(m.Debug.words(), ", "), uint32(m.Debug))
+	v.when(a, m.Debug.Active(), findDebug, "debugging is active: %s (device mode state 0x%x)", strings.Join(m.Debug.words(), ", "), uint32(m.Debug)).Against(verdict.Comparison{
+		Expected: "no debugging", Observed: strings.Join(m.Debug.words(), ", "), Source: verdict.SourceAppraisalPolicy})
 	v.when(a, m.Debug&^(DebugNonInvasive|DebugInvasive) != 0, findDebugWas, "debugging has been active: %s (device mode state 0x%x)", strings.Join(m.Debug.words(), ", "), uint32(m.Debug))
 	v.when(a, m.Operational != ModeNormal, findMode, "the operational mode is %s, expected normal alone (state 0x%x)", strings.Join(m.Operational.words(), ", "), uint32(m.Operational))
 }

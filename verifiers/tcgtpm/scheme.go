@@ -192,7 +192,7 @@ func freshness(a *verdict.Appraisal, s *statement, nonce []byte) {
 		a.Freshness = verdict.FreshnessFresh
 	default:
 		a.Freshness = verdict.FreshnessMismatch
-		a.Fail(verdict.ReasonNonceMismatch, fmt.Sprintf("extraData has %d bytes that start with %x, expected %d bytes that start with %x",
-			len(s.ExtraData), s.ExtraData[:min(8, len(s.ExtraData))], len(nonce), nonce[:min(8, len(nonce))]))
+		a.FailComparing(verdict.ReasonNonceMismatch, fmt.Sprintf("extraData has %d bytes that start with %x, expected %d bytes that start with %x",
+			len(s.ExtraData), s.ExtraData[:min(8, len(s.ExtraData))], len(nonce), nonce[:min(8, len(nonce))]), verdict.Challenged(nonce, s.ExtraData))
 	}
 }

@@ -34,10 +34,10 @@ func (g Group) Judge(p *appraisal.Policy, a *verdict.Appraisal, r *reference.Rep
 	state, reasons := r.Judge(claim, list...)
 	for _, why := range reasons {
 		if state == reference.Matched {
-			a.Fail(why.Code, why.Detail)
+			a.FailComparing(why.Code, why.Detail, why.Comparison())
 			continue
 		}
-		p.Apply(a, string(g)+suffix(why.Code), why.Detail)
+		p.Apply(a, string(g)+suffix(why.Code), why.Detail).Against(why.Comparison())
 	}
 	return state
 }

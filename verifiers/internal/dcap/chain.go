@@ -20,7 +20,11 @@ import (
 
 // Failure is a check that did not hold: a reason code of the verdict package
 // and a sentence.
-type Failure struct{ Code, Detail string }
+type Failure struct {
+	Code, Detail string
+	// Compared is what was held against what, where that was it.
+	Compared verdict.Comparison
+}
 
 // Error implements error.
 func (f *Failure) Error() string { return f.Code + ": " + f.Detail }
@@ -58,6 +62,28 @@ func firstOutside(ws []window, t time.Time) string {
 		}
 	}
 	return ""
+}
+
+// outsideOf is the first window that t lies outside of, as a comparison.
+func outsideOf(ws []window, t time.Time) verdict.Comparison {
+	for _, w := range ws {
+		if !w.holds(t) {
+			return verdict.Comparison{
+				Expected: "from " + w.from.UTC().Format(time.RFC3339) + " to " + w.to.UTC().Format(time.RFC3339),
+				Observed: t.UTC().Format(time.RFC3339), Source: "validity of the " + w.what,
+			}
+		}
+	}
+	return verdict.Comparison{}
+}
+
+// Expired is the failure of a PCK chain that is not valid at t, nil if it is.
+func (p *PCK) Expired(t time.Time) *Failure {
+	s := p.Outside(t)
+	if s == "" {
+		return nil
+	}
+	return &Failure{Code: verdict.ReasonExpired, Detail: "PCK chain: " + s, Compared: outsideOf(p.windows, t)}
 }
 
 // roots are the trust anchors of one verifier.

@@ -3,6 +3,7 @@
 package dcap
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,8 +78,18 @@ func (r *TCB) Levels() (names []string, levels []*Level) {
 	return names, levels
 }
 
-func (r *TCB) fail(code, format string, args ...any) {
-	r.Failures = append(r.Failures, Failf(code, format, args...))
+func (r *TCB) fail(code, format string, args ...any) *Failure {
+	f := Failf(code, format, args...)
+	r.Failures = append(r.Failures, f)
+	return f
+}
+
+// differs is fail for an identity that is another one, in hexadecimal.
+func (r *TCB) differs(expected, observed []byte, format string, args ...any) {
+	r.fail(verdict.ReasonIdentityMismatch, format, args...).Compared = verdict.Comparison{
+		Expected: hex.EncodeToString(expected), Observed: hex.EncodeToString(observed),
+		Source: fmt.Sprintf("Intel collateral, evaluation data %d", r.EvaluationNumber()),
+	}
 }
 
 // Judge applies Intel's algorithm (Intel SGX/TDX DCAP Quote Verification Library)
@@ -228,10 +239,10 @@ func (r *TCB) judgeModule(td TDReport) {
 		}
 	}
 	if string(m.MRSigner) != string(td.MRSignerSEAM()) {
-		r.fail(verdict.ReasonIdentityMismatch, "MRSIGNERSEAM is %x, expected %x", td.MRSignerSEAM(), []byte(m.MRSigner))
+		r.differs(m.MRSigner, td.MRSignerSEAM(), "MRSIGNERSEAM is %x, expected %x", td.MRSignerSEAM(), []byte(m.MRSigner))
 	}
 	if a := td.SEAMAttributes(); !AllZero(a) || !maskedEqual(a, m.Attributes, m.AttributesMask) {
-		r.fail(verdict.ReasonIdentityMismatch, "SEAMATTRIBUTES are %x, expected zero and %x under mask %x",
+		r.differs(m.Attributes, a, "SEAMATTRIBUTES are %x, expected zero and %x under mask %x",
 			a, []byte(m.Attributes), []byte(m.AttributesMask))
 	}
 }
@@ -274,16 +285,16 @@ func (r *TCB) relaunch(now []byte) {
 func (r *TCB) judgeQE(qe EnclaveReport) {
 	id := r.set.qe.id
 	if string(id.MRSigner) != string(qe.MRSIGNER()) {
-		r.fail(verdict.ReasonIdentityMismatch, "QE MRSIGNER is %x, expected %x", qe.MRSIGNER(), []byte(id.MRSigner))
+		r.differs(id.MRSigner, qe.MRSIGNER(), "QE MRSIGNER is %x, expected %x", qe.MRSIGNER(), []byte(id.MRSigner))
 	}
 	if qe.ProdID() != *id.ProdID {
 		r.fail(verdict.ReasonIdentityMismatch, "QE ISVPRODID is %d, expected %d", qe.ProdID(), *id.ProdID)
 	}
 	if !maskedEqual(qe.MiscSelect(), id.MiscSelect, id.MiscSelectMask) {
-		r.fail(verdict.ReasonIdentityMismatch, "QE MISCSELECT is %x, expected %x", qe.MiscSelect(), []byte(id.MiscSelect))
+		r.differs(id.MiscSelect, qe.MiscSelect(), "QE MISCSELECT is %x, expected %x", qe.MiscSelect(), []byte(id.MiscSelect))
 	}
 	if !maskedEqual(qe.Attributes(), id.Attributes, id.AttributesMask) {
-		r.fail(verdict.ReasonIdentityMismatch, "QE ATTRIBUTES are %x, expected %x under mask %x",
+		r.differs(id.Attributes, qe.Attributes(), "QE ATTRIBUTES are %x, expected %x under mask %x",
 			qe.Attributes(), []byte(id.Attributes), []byte(id.AttributesMask))
 	}
 	if r.QE = isvLevel(id.Levels, qe.SVN()); r.QE == nil {

@@ -147,26 +147,28 @@ func (j *Judgement) Apply(pol *appraisal.Policy, params Parameters, a *verdict.A
 		if f.Code == verdict.ReasonIdentityMismatch {
 			name = "identity-mismatch"
 		}
-		pol.Apply(a, name, f.Detail)
+		pol.Apply(a, name, f.Detail).Against(f.Compared)
 	}
 	if len(r.Failures) == 0 {
-		pol.Apply(a, r.finding(params), r.Describe(p))
+		pol.Apply(a, r.finding(params), r.Describe(p)).Against(r.compared())
 	}
 	if r.tooLong(params, now) {
-		pol.Apply(a, "tcb-out-of-date-too-long", r.Describe(p)+"; a newer level came on "+r.Superseded.UTC().Format(time.DateOnly))
+		pol.Apply(a, "tcb-out-of-date-too-long", r.Describe(p)+"; a newer level came on "+r.Superseded.UTC().Format(time.DateOnly)).Against(r.compared())
 	}
 	for _, late := range r.Grace {
 		pol.Apply(a, "collateral-in-grace", late)
 	}
 	if n := r.EvaluationNumber(); n < params.MinimumEvaluationNumber {
-		pol.Apply(a, "evaluation-number-too-low", fmt.Sprintf("TCB evaluation data number is %d, expected at least %d", n, params.MinimumEvaluationNumber))
+		pol.Apply(a, "evaluation-number-too-low", fmt.Sprintf("TCB evaluation data number is %d, expected at least %d", n, params.MinimumEvaluationNumber)).Against(verdict.Comparison{
+			Expected: fmt.Sprintf("at least %d", params.MinimumEvaluationNumber), Observed: fmt.Sprint(n), Source: verdict.SourceAppraisalPolicy})
 	}
 }
 
 // without reports that nothing could be judged.
 func (j *Judgement) without(pol *appraisal.Policy, a *verdict.Appraisal, p *PCK) {
 	if len(j.Complaints) == 0 {
-		pol.Apply(a, "no-collateral", fmt.Sprintf("no Intel collateral for FMSPC %s was given, so the TCB cannot be judged", p.FMSPC))
+		pol.Apply(a, "no-collateral", fmt.Sprintf("no Intel collateral for FMSPC %s was given, so the TCB cannot be judged", p.FMSPC)).Against(verdict.Comparison{
+			Expected: "TCB info, QE identity and CRLs of FMSPC " + p.FMSPC, Observed: "none", Source: "endorsements"})
 	}
 	for _, c := range j.Complaints {
 		pol.Apply(a, "collateral-invalid", c)
@@ -209,6 +211,25 @@ func (r *TCB) finding(params Parameters) string {
 		return "tcb-revoked"
 	}
 	return "tcb-not-supported"
+}
+
+// compared is what the collateral wants of the platform and what it has: SVNs that
+// are too low where they are known, levels otherwise.
+func (r *TCB) compared() verdict.Comparison {
+	c := verdict.Comparison{
+		Expected: UpToDate.String(), Observed: r.Status.String(),
+		Source: fmt.Sprintf("Intel TCB info of %s, evaluation data %d", stamp(r.set.tcb.own.from), r.set.tcb.number),
+	}
+	names, levels := r.Levels()
+	for i, l := range levels {
+		if l.Status != UpToDate {
+			c.Observed += fmt.Sprintf("; %s level of %s", names[i], l.Date.UTC().Format(time.DateOnly))
+		}
+	}
+	if len(r.Lacking) > 0 {
+		c.Observed += "; " + strings.Join(r.Lacking, ", ")
+	}
+	return c
 }
 
 // tooLong is about what is out of date, not about what a relaunch mends.

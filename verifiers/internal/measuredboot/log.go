@@ -4,6 +4,7 @@ package measuredboot
 
 import (
 	"crypto"
+	"fmt"
 	"slices"
 
 	"github.com/assize/assize/verdict"
@@ -16,6 +17,9 @@ var algorithms = map[crypto.Hash]eventlog.Alg{crypto.SHA256: eventlog.SHA256, cr
 const (
 	// maxTexts is how many texts of the boot loader are repeated in claims.
 	maxTexts = 64
+	// componentRegister is the PCR into which software measures the evidence of other
+	// components (decision D-95). The boot measures nothing there that the host has.
+	componentRegister = 15
 	// policyRegister is the PCR of the secure boot policy.
 	policyRegister = 7
 )
@@ -36,6 +40,7 @@ func (j Judge) EventLog(a *verdict.Appraisal, b Boot) {
 	facts, omitted := m.Facts(verdict.MaxMeasuredEvents)
 	a.Facts.Measured = facts
 	said := map[string]any{"events": len(facts) + omitted, "events_in_facts": len(facts)}
+	j.components(a, m, said)
 	if line, ok := m.CommandLine(); ok {
 		said["kernel_command_line"] = line
 	}
@@ -51,6 +56,26 @@ func (j Judge) EventLog(a *verdict.Appraisal, b Boot) {
 	}
 	j.firmware(a, m, b, said)
 	a.Claims["event_log"] = said
+}
+
+// components adds digests of the evidence of other components that were measured.
+func (j Judge) components(a *verdict.Appraisal, m *eventlog.Matched, said map[string]any) {
+	list, refused := m.Components(componentRegister)
+	if len(list) > verdict.MaxCommitments {
+		refused, list = append(refused, fmt.Sprintf("%d digests, at most %d", len(list), verdict.MaxCommitments)), nil
+	}
+	a.Facts.Commitments = append(a.Facts.Commitments, list...)
+	if refused != nil {
+		said["components_refused"] = texts(refused)
+	}
+}
+
+func texts(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
 }
 
 // SecureBootOff reports that somebody whose word counts says so.

@@ -94,8 +94,8 @@ func Findings(prefix string) []appraisal.Finding {
 	return out
 }
 
-func (j Judge) apply(a *verdict.Appraisal, finding, detail string) {
-	j.Policy.Apply(a, j.Prefix+finding, detail)
+func (j Judge) apply(a *verdict.Appraisal, finding, detail string) *verdict.Reason {
+	return j.Policy.Apply(a, j.Prefix+finding, detail)
 }
 
 func logFindings() []appraisal.Finding {

@@ -138,10 +138,10 @@ func (j Judge) claim(a *verdict.Appraisal, c comparison, r *reference.Report, ne
 	}
 	for _, why := range reasons {
 		if state == reference.Matched {
-			a.Fail(why.Code, why.Detail) // believed, and said: unsigned documents
+			a.FailComparing(why.Code, why.Detail, why.Comparison()) // believed, and said: unsigned documents
 			continue
 		}
-		j.apply(a, c.prefix+endings[why.Code], why.Detail)
+		j.apply(a, c.prefix+endings[why.Code], why.Detail).Against(why.Comparison())
 	}
 	if state == reference.Matched {
 		j.apply(a, c.prefix+endingProven, "")

@@ -265,8 +265,10 @@ func (c *Chain) shape() error {
 func (c *Chain) valid(t time.Time) error {
 	for i, cert := range c.certs {
 		if t.Before(cert.NotBefore) || t.After(cert.NotAfter) {
-			return failed(verdict.ReasonExpired, "certificate %d (%q) is valid from %s to %s, not at %s", i, cert.Subject.CommonName,
-				cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339), t.UTC().Format(time.RFC3339))
+			from, to, at := cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339), t.UTC().Format(time.RFC3339)
+			f := failed(verdict.ReasonExpired, "certificate %d (%q) is valid from %s to %s, not at %s", i, cert.Subject.CommonName, from, to, at)
+			f.compared = verdict.Comparison{Expected: "from " + from + " to " + to, Observed: at, Source: fmt.Sprintf("certificate %d of the device", i)}
+			return f
 		}
 	}
 	return nil

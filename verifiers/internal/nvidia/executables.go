@@ -152,9 +152,9 @@ func (p *Proof) differing(s *sources, a *verdict.Appraisal) {
 	}
 	p.Lower(a, finding)
 	if finding == findVintage {
-		a.Fail(verdict.ReasonMeasurementMismatch, fmt.Sprintf(
+		a.FailComparing(verdict.ReasonMeasurementMismatch, fmt.Sprintf(
 			"executables: only %s. NVIDIA has signed several values of this index for one VBIOS, in issues of one manifest: another issue may match; get it anew",
-			p.spelled(s, tags[0])))
+			p.spelled(s, tags[0])), p.compared(s, tags[0]))
 		return
 	}
 	for i, f := range tags {
@@ -162,7 +162,7 @@ func (p *Proof) differing(s *sources, a *verdict.Appraisal) {
 			a.Fail(verdict.ReasonMeasurementMismatch, fmt.Sprintf("executables: %d more differ from the manifests", len(tags)-i))
 			break
 		}
-		a.Fail(verdict.ReasonMeasurementMismatch, "executables: "+p.spelled(s, f))
+		a.FailComparing(verdict.ReasonMeasurementMismatch, "executables: "+p.spelled(s, f), p.compared(s, f))
 	}
 	for _, c := range []*corimComparison{s.operator, s.manifests} {
 		if c != nil && c.mismatched {
@@ -177,6 +177,24 @@ func (p *Proof) spelled(s *sources, f rim.Finding) string {
 	out := f.String() + " with digest " + hex.EncodeToString(f.Manifest.Digest[:])
 	if t.ID != "" {
 		out += ", which lay under " + t.ID
+	}
+	return out
+}
+
+// compared are all values of a finding, and the manifest that wants them.
+func (p *Proof) compared(s *sources, f rim.Finding) verdict.Comparison {
+	var want []string
+	for _, v := range f.Expected {
+		want = append(want, hex.EncodeToString(v))
+	}
+	seen := "not in the report"
+	if f.State != rim.Missing {
+		seen = hex.EncodeToString(f.Seen)
+	}
+	at := fmt.Sprintf("measurement %d: ", f.Index)
+	out := verdict.Comparison{Expected: at + verdict.Alternatives(want, 0), Observed: at + seen, Source: "manifest " + f.Manifest.String()}
+	if t := s.tags.find(f.Manifest); t.ID != "" {
+		out.Source += ", " + t.ID
 	}
 	return out
 }

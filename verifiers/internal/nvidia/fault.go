@@ -14,6 +14,8 @@ type fault struct {
 	code   string
 	vector verdict.Vector
 	text   string
+	// compared is what was held against what, where that was it.
+	compared verdict.Comparison
 }
 
 // Error implements error.

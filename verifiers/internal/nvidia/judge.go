@@ -34,7 +34,8 @@ func (p *Proof) Hardware(signed []byte, absent string, a *verdict.Appraisal) {
 	a.Claims["fwid"] = hex.EncodeToString(signed)
 	a.Claims[p.kind.ReportClaim("cert-chain-fwid-match")] = match
 	if !match {
-		p.Find(a, findFWIDMismatch, "the report has FWID %x…, certificate 0 was issued for %x…", signed[:min(8, len(signed))], p.Chain.FWID.Digest[:8])
+		p.Find(a, findFWIDMismatch, "the report has FWID %x…, certificate 0 was issued for %x…", signed[:min(8, len(signed))], p.Chain.FWID.Digest[:8]).
+			Against(verdict.Comparison{Expected: hex.EncodeToString(p.Chain.FWID.Digest), Observed: hex.EncodeToString(signed), Source: "certificate 0 of the device"})
 	}
 }
 
@@ -53,7 +54,8 @@ func (p *Proof) listed(a *verdict.Appraisal) {
 			return
 		}
 	}
-	p.Find(a, findDeviceNotListed, "%s is none of the %d devices that are expected", strings.Join(a.Facts.Device, ", "), len(list))
+	p.Find(a, findDeviceNotListed, "%s is none of the %d devices that are expected", strings.Join(a.Facts.Device, ", "), len(list)).
+		Against(ByPolicy(verdict.Alternatives(list, 0), strings.Join(a.Facts.Device, ", ")))
 }
 
 // Foreign says that the contents of a report are not those of the device in
@@ -75,7 +77,8 @@ func (p *Proof) FirmwareState(a *verdict.Appraisal) {
 		if p.Chain.FWID.has(f.flag) {
 			delete(a.Claims, "secboot")
 			delete(a.Claims, "dbgstat")
-			p.Find(a, f.finding, "certificate 0 was issued to firmware in %s state (DiceTcbInfo flags %x)", f.name, p.Chain.FWID.Flags)
+			p.Find(a, f.finding, "certificate 0 was issued to firmware in %s state (DiceTcbInfo flags %x)", f.name, p.Chain.FWID.Flags).
+				Against(ByPolicy("firmware not in "+f.name+" state", fmt.Sprintf("DiceTcbInfo flags %x", p.Chain.FWID.Flags)))
 		}
 	}
 }
@@ -123,17 +126,17 @@ func (p *Proof) VBIOS(version string, a *verdict.Appraisal) bool {
 	params := p.verifier.params
 	const hexadecimal = 16
 	if least := Minimum(params.MinimumVBIOS, p.Chain.ID.Family, p.Device.Arch); least != "" && Below(version, least, hexadecimal) {
-		p.Find(a, findVBIOSOld, "the version of VBIOS or BIOS is %q, at least %s is expected", version, least)
+		p.Find(a, findVBIOSOld, "the version of VBIOS or BIOS is %q, at least %s is expected", version, least).Against(ByPolicy("at least "+least, version))
 	}
 	if Named(params.KnownBadVBIOS, version) {
-		p.Find(a, findVBIOSBad, "VBIOS or BIOS %s is known to be bad", version)
+		p.Find(a, findVBIOSBad, "VBIOS or BIOS %s is known to be bad", version).Against(ByPolicy("none of known_bad_vbios", version))
 	}
 	if len(params.AllowedVBIOS) == 0 {
 		return false
 	}
 	listed := Named(params.AllowedVBIOS, version)
 	if !listed {
-		p.Find(a, findVBIOSNotAllowed, "the version of VBIOS or BIOS is %q, which is none of the accepted", version)
+		p.Find(a, findVBIOSNotAllowed, "the version of VBIOS or BIOS is %q, which is none of the accepted", version).Against(ByPolicy(verdict.Alternatives(params.AllowedVBIOS, 0), version))
 	}
 	return listed
 }
@@ -147,10 +150,15 @@ func (p *Proof) Hinted(version string, a *verdict.Appraisal) {
 	}
 }
 
-// Find reports a finding by the policy.
-func (p *Proof) Find(a *verdict.Appraisal, finding, format string, args ...any) {
+// ByPolicy is a comparison with what the parameters of the appraisal policy want.
+func ByPolicy(expected, observed string) verdict.Comparison {
+	return verdict.Comparison{Expected: expected, Observed: observed, Source: verdict.SourceAppraisalPolicy}
+}
+
+// Find reports a finding by the policy, and returns its reason (appraisal.Policy.Apply).
+func (p *Proof) Find(a *verdict.Appraisal, finding, format string, args ...any) *verdict.Reason {
 	p.verifier.trace(finding)
-	p.verifier.policy.Apply(a, finding, fmt.Sprintf(format, args...))
+	return p.verifier.policy.Apply(a, finding, fmt.Sprintf(format, args...))
 }
 
 // Lower is for findings whose reasons are reported beside.
@@ -180,7 +188,7 @@ func (p *Proof) Freshness(nonce []byte, a *verdict.Appraisal) {
 		return
 	}
 	a.Freshness = verdict.FreshnessMismatch
-	a.Fail(verdict.ReasonNonceMismatch, fmt.Sprintf("the report answers nonce %s, expected %s", short(p.Report.Nonce), short(nonce)))
+	a.FailComparing(verdict.ReasonNonceMismatch, fmt.Sprintf("the report answers nonce %s, expected %s", short(p.Report.Nonce), short(nonce)), verdict.Challenged(nonce, p.Report.Nonce))
 }
 
 func short(b []byte) string {
@@ -191,19 +199,21 @@ func short(b []byte) string {
 // values, "" for one that the device does not report. A collector whose copy
 // differs speaks about another report, so call it last: it overrides every claim.
 func (p *Proof) Wrapper(driver, vbios string, a *verdict.Appraisal) {
-	lie := func(code, format string, args ...any) {
+	lie := func(c verdict.Comparison, code, format string, args ...any) {
 		a.Vector = verdict.AllClaims(verdict.ClaimCryptoFailed)
-		a.Fail(code, fmt.Sprintf(format, args...))
+		a.FailComparing(code, fmt.Sprintf(format, args...), c)
 	}
 	if p.Device.Nonce != nil && subtle.ConstantTimeCompare(p.Device.Nonce, p.Report.Nonce) != 1 {
-		lie(verdict.ReasonNonceMismatch, "member \"nonce\" says %s, the signed request %s", short(p.Device.Nonce), short(p.Report.Nonce))
+		lie(verdict.Comparison{Expected: hex.EncodeToString(p.Report.Nonce), Observed: hex.EncodeToString(p.Device.Nonce), Source: verdict.SourceSignedEvidence},
+			verdict.ReasonNonceMismatch, "member \"nonce\" says %s, the signed request %s", short(p.Device.Nonce), short(p.Report.Nonce))
 	}
 	for _, c := range []struct{ name, said, signed string }{
 		{"driver_version", p.Device.Driver, driver},
 		{"vbios_version", p.Device.VBIOS, vbios},
 	} {
 		if c.said != "" && c.signed != "" && !strings.EqualFold(c.said, c.signed) {
-			lie(verdict.ReasonIdentityMismatch, "member %q says %q, the signed report %q", c.name, container.Clip(c.said), c.signed)
+			lie(verdict.Comparison{Expected: c.signed, Observed: c.said, Source: verdict.SourceSignedEvidence},
+				verdict.ReasonIdentityMismatch, "member %q says %q, the signed report %q", c.name, container.Clip(c.said), c.signed)
 		}
 	}
 }

@@ -195,6 +195,6 @@ func (v *Verifier) refuse(f *fault, s stage) verdict.Appraisal {
 		Vector: f.vector, Claims: v.kind.progress(s, f.code == verdict.ReasonExpired), Freshness: verdict.FreshnessNotEstablished,
 		PolicyID: v.policy.ID(),
 	}
-	a.Fail(f.code, f.text)
+	a.FailComparing(f.code, f.text, f.compared)
 	return a
 }

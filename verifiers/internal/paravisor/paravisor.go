@@ -141,8 +141,8 @@ func (m *Machine) freshness(a *verdict.Appraisal, nonce []byte) {
 		a.Freshness = verdict.FreshnessFresh
 	default:
 		a.Freshness = verdict.FreshnessMismatch
-		a.Fail(verdict.ReasonNonceMismatch, fmt.Sprintf("extraData of the quote has %d bytes that start with %x, expected %d bytes that start with %x",
-			len(seen), seen[:min(8, len(seen))], len(nonce), nonce[:min(8, len(nonce))]))
+		a.FailComparing(verdict.ReasonNonceMismatch, fmt.Sprintf("extraData of the quote has %d bytes that start with %x, expected %d bytes that start with %x",
+			len(seen), seen[:min(8, len(seen))], len(nonce), nonce[:min(8, len(nonce))]), verdict.Challenged(nonce, seen))
 	}
 }
 

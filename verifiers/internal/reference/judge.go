@@ -46,17 +46,21 @@ func (r *Report) Judge(claim verdict.ClaimName, findings ...Finding) (State, []v
 			break
 		}
 		add(verdict.ReasonMeasurementMismatch, "%s of %s is %s%s%s", f.Name, r.where(), f.Seen, f.alternatives(), r.which())
+		out[len(out)-1].Against(f.compared())
 	}
 	if list := by[Unknown]; len(list) > 0 {
 		add(verdict.ReasonNoReferenceValues, "no reference values for %s of %s%s", names(list), r.where(), r.missing())
+		out[len(out)-1].Against(verdict.Comparison{Expected: "a reference value for each", Observed: values(list), Source: r.noSource()})
 	}
 	if list := by[Partial]; len(list) > 0 {
 		add(verdict.ReasonPartialReference, "%s of %s: the value is a reference value, but what belongs to it differs%s%s",
 			names(list), r.where(), r.closest(list[0]), r.which())
+		out[len(out)-1].Against(r.closestCompared(list[0]))
 	}
 	if list := append(by[Unsigned], unsigned...); len(list) > 0 {
 		add(verdict.ReasonUnsignedReference, "%s of %s: the reference values are in a document that nobody has signed, %s%s",
 			names(list), r.where(), list[0].Sources[0], r.which())
+		out[len(out)-1].Against(verdict.Comparison{Expected: "a signed document", Observed: "not signed", Source: "reference values of " + list[0].Sources[0].String()})
 	}
 	switch {
 	case len(findings) == 0:
@@ -99,6 +103,57 @@ func (f *Finding) alternatives() string {
 		return more
 	}
 	return ", expected " + strings.Join(out, " or ") + more
+}
+
+// compared are the values that would have matched, and the documents that say so.
+func (f *Finding) compared() verdict.Comparison {
+	var right, sources []string
+	for _, a := range f.expected {
+		right, sources = append(right, a.value), append(sources, a.source.String())
+	}
+	c := verdict.Comparison{Expected: verdict.Alternatives(right, f.omitted), Observed: f.Seen, Source: "reference values"}
+	if len(sources) > 0 {
+		c.Source += " of " + verdict.Alternatives(sources, 0)
+	}
+	return c
+}
+
+// values are those of findings, in evidence.
+func values(list []Finding) string {
+	var out []string
+	for _, f := range list {
+		out = append(out, f.Name+" "+f.Seen)
+	}
+	if len(out) > maxAlternatives {
+		out = append(out[:maxAlternatives], fmt.Sprintf("%d more", len(list)-maxAlternatives))
+	}
+	return strings.Join(out, ", ")
+}
+
+// noSource is where the expectation would have come from. Like missing, it does not
+// depend on documents that are not about the component.
+func (r *Report) noSource() string {
+	if r.candidates == 0 {
+		return "reference values, of which none is about it"
+	}
+	return "reference values of revision " + r.revision[:min(16, len(r.revision))]
+}
+
+// closestCompared is what the nearest document wants beside what matches.
+func (r *Report) closestCompared(f Finding) verdict.Comparison {
+	c := verdict.Comparison{Expected: "all measurements of one document", Observed: "some of them", Source: "reference values"}
+	if r.nearest == nil {
+		return c
+	}
+	c.Source = "reference values of " + r.nearest.Source.String()
+	var differ []string
+	for _, k := range append(slices.Clone(r.nearest.Differing), r.nearest.Missing...) {
+		differ = append(differ, k.String())
+	}
+	if len(differ) > 0 {
+		c.Observed = "all but " + strings.Join(differ, ", ")
+	}
+	return c
 }
 
 // where names the environments.
