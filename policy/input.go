@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"slices"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
+)
+
+// Members of the input (docs/policies.md).
+const (
+	inSession       = "session"
+	inComponents    = "components"
+	inReasons       = "reasons"
+	inSchemes       = "schemes"
+	inClasses       = "classes"
+	inTiers         = "tiers"
+	inOptional      = "optional"
+	inTier          = "tier"
+	inCaps          = "caps"
+	inBindings      = "bindings"
+	inBound         = "bound"
+	inInterconnects = "interconnects"
+	inRequirements  = "requirements"
+)
+
+// input is what a hook sees of a result: the members that its rules name.
+func input(r *verdict.Result, need sections) *ast.Term {
+	in := map[string]any{}
+	var parts []part
+	if need.needs(inSession) || need.needs(inComponents) || need.needs(inReasons) {
+		parts = partsOf(r)
+	}
+	for _, m := range []struct {
+		name string
+		make func(*verdict.Result, []part, sections) ast.Value
+	}{
+		{inSession, session}, {inComponents, components}, {inReasons, reasonsOf}, {inSchemes, schemesOf}, {inClasses, classesOf}, {inTiers, tiersOf},
+		{inOptional, optionalOf}, {inTier, tier}, {inCaps, capsOf}, {inBindings, bindings},
+		{inBound, bound}, {inInterconnects, interconnects}, {inRequirements, requirementsOf},
+	} {
+		if need.needs(m.name) {
+			in[m.name] = m.make(r, parts, need)
+		}
+	}
+	return ast.NewTerm(ast.LazyObject(in))
+}
+
+// object makes an object of names and values in turns; nil values are left out.
+func object(members ...any) ast.Value {
+	pairs := make([][2]*ast.Term, 0, len(members)/2)
+	for i := 0; i < len(members); i += 2 {
+		var v ast.Value
+		switch x := members[i+1].(type) {
+		case nil:
+			continue
+		case ast.Value:
+			v = x
+		case string:
+			v = ast.String(x)
+		case bool:
+			v = ast.Boolean(x)
+		}
+		pairs = append(pairs, [2]*ast.Term{ast.InternedTerm(members[i].(string)), ast.NewTerm(v)})
+	}
+	return ast.NewObject(pairs...)
+}
+
+// array makes an array of whatever can be made a value.
+func array[T any](list []T, value func(T) ast.Value) ast.Value {
+	terms := make([]*ast.Term, len(list))
+	for i, x := range list {
+		terms[i] = ast.NewTerm(value(x))
+	}
+	return ast.NewArray(terms...)
+}
+
+func word[T ~string](s T) ast.Value { return ast.String(s) }
+
+// part is a component and what its verifiers said of it.
+type part struct {
+	*verdict.Component
+	// answer is that of one of the worst verifiers, others are those of all others;
+	// answered says whether there is any.
+	answer   verdict.Appraisal
+	others   []verdict.Appraisal
+	answered bool
+}
+
+func partsOf(r *verdict.Result) []part {
+	out := make([]part, len(r.Components))
+	for i := range r.Components {
+		p := &out[i]
+		p.Component = &r.Components[i]
+		if p.answered = !p.Partial.IsZero(); p.answered {
+			p.answer = p.Partial.Appraisal()
+		}
+		for _, o := range p.Others {
+			p.others = append(p.others, o.Appraisal())
+		}
+	}
+	return out
+}
+
+// answers are what all verifiers said, one of the worst first.
+func (p *part) answers(yield func(verdict.Appraisal) bool) {
+	if !p.answered || !yield(p.answer) {
+		return
+	}
+	for _, a := range p.others {
+		if !yield(a) {
+			return
+		}
+	}
+}
+
+func session(r *verdict.Result, parts []part, _ sections) ast.Value {
+	at, overridden := r.Time, !r.VerificationTime.IsZero()
+	if overridden {
+		at = r.VerificationTime
+	}
+	simulated := false
+	for i := range parts {
+		simulated = simulated || parts[i].simulated()
+	}
+	return object(
+		"id", r.Session, "time", at.UTC().Format(time.RFC3339), "time_overridden", overridden, "nonce_given", len(r.Nonce) > 0,
+		"topology", r.Topology, "node", r.Node, "simulated", simulated,
+	)
+}
+
+// simulated: some verifier says that it trusted roots beyond those of the vendors.
+func (p *part) simulated() bool {
+	for a := range p.answers {
+		if slices.ContainsFunc(a.Reasons, func(x verdict.Reason) bool { return x.Code == verdict.ReasonExtraRoots }) {
+			return true
+		}
+	}
+	return false
+}
+
+func components(_ *verdict.Result, parts []part, need sections) ast.Value {
+	out := make(map[string]any, len(parts))
+	for i := range parts {
+		out[string(parts[i].Label)] = parts[i].value(need)
+	}
+	return ast.LazyObject(out)
+}
+
+// value is the component as a policy sees it: the members that it names. What the
+// evidence says of itself is not turned into values before a rule looks at it.
+func (p *part) value(need sections) ast.Value {
+	pairs := make([][2]*ast.Term, 0, len(members))
+	for _, m := range members {
+		if !need.names[m.name] {
+			continue
+		}
+		if t := m.value(p); t != nil {
+			pairs = append(pairs, [2]*ast.Term{ast.InternedTerm(m.name), t})
+		}
+	}
+	if !need.names[inClaims] {
+		return ast.NewObject(pairs...)
+	}
+	out := make(map[string]any, len(pairs)+1)
+	for _, pair := range pairs {
+		out[string(pair[0].Value.(ast.String))] = pair[1].Value
+	}
+	claims := p.answer.Claims
+	if claims == nil {
+		claims = map[string]any{}
+	}
+	out[inClaims] = claims
+	return ast.LazyObject(out)
+}
+
+// inClaims is the member of a component with the claims of its evidence.
+const inClaims = "claims"
+
+// member is one of the other members of a component; a nil value is left out.
+type member struct {
+	name  string
+	value func(p *part) *ast.Term
+}
+
+var members = []member{
+	{"tier", func(p *part) *ast.Term { return ast.InternedTerm(p.Tier().String()) }},
+	{"scheme", func(p *part) *ast.Term { return ast.StringTerm(p.Scheme) }},
+	{"class", func(p *part) *ast.Term { return ast.StringTerm(p.Class) }},
+	{"media_type", func(p *part) *ast.Term { return ast.StringTerm(p.MediaType) }},
+	{"required", func(p *part) *ast.Term { return ast.InternedTerm(p.Required) }},
+	{"nonce_rule", func(p *part) *ast.Term { return ast.StringTerm(p.NonceRule) }},
+	{"freshness", func(p *part) *ast.Term { return ast.StringTerm(string(p.freshness())) }},
+	{"reasons", func(p *part) *ast.Term { return ast.NewTerm(p.reasons()) }},
+	{"trust_vector", func(p *part) *ast.Term { return ast.NewTerm(p.vector()) }},
+	{"appraisal_policy", func(p *part) *ast.Term { return ast.StringTerm(p.answer.PolicyID) }},
+	{"reference_revision", func(p *part) *ast.Term { return ast.StringTerm(p.Partial.ReferenceRevision()) }},
+	{"verifier", func(p *part) *ast.Term {
+		if !p.answered {
+			return nil
+		}
+		who, kid := p.Partial.Verifier()
+		return ast.NewTerm(object("developer", who.Developer, "build", who.Build, "kid", kid))
+	}},
+}
+
+// reasons are those of all verifiers, then the lead's.
+func (p *part) reasons() ast.Value {
+	var why []verdict.Reason
+	for a := range p.answers {
+		why = append(why, a.Reasons...)
+	}
+	return array(append(why, p.Reasons...), reason)
+}
+
+// index has for every text the labels of the components that have it, in their
+// order.
+func index(parts []verdict.Component, of func(i int, note func(text string))) ast.Value {
+	out := map[string][]*ast.Term{}
+	for i := range parts {
+		label := ast.StringTerm(string(parts[i].Label))
+		of(i, func(text string) {
+			if have := out[text]; len(have) == 0 || have[len(have)-1] != label {
+				out[text] = append(have, label)
+			}
+		})
+	}
+	pairs := make([][2]*ast.Term, 0, len(out))
+	for text, labels := range out {
+		pairs = append(pairs, [2]*ast.Term{ast.StringTerm(text), ast.ArrayTerm(labels...)})
+	}
+	return ast.NewObject(pairs...)
+}
+
+func reasonsOf(r *verdict.Result, parts []part, _ sections) ast.Value {
+	return index(r.Components, func(i int, note func(string)) {
+		for a := range parts[i].answers {
+			for _, x := range a.Reasons {
+				note(x.Code)
+			}
+		}
+		for _, x := range parts[i].Reasons {
+			note(x.Code)
+		}
+	})
+}
+
+func schemesOf(r *verdict.Result, _ []part, _ sections) ast.Value {
+	return index(r.Components, func(i int, note func(string)) { note(r.Components[i].Scheme) })
+}
+
+func classesOf(r *verdict.Result, _ []part, _ sections) ast.Value {
+	return index(r.Components, func(i int, note func(string)) { note(r.Components[i].Class) })
+}
+
+func tiersOf(r *verdict.Result, _ []part, _ sections) ast.Value {
+	return index(r.Components, func(i int, note func(string)) { note(r.Components[i].Tier().String()) })
+}
+
+func optionalOf(r *verdict.Result, _ []part, _ sections) ast.Value {
+	var out []evidence.Path
+	for i := range r.Components {
+		if !r.Components[i].Required {
+			out = append(out, r.Components[i].Label)
+		}
+	}
+	return array(out, word)
+}
+
+// freshness is the worst of all answers, and not established by nobody.
+func (p *part) freshness() verdict.Freshness {
+	if !p.answered {
+		return verdict.FreshnessNotEstablished
+	}
+	out := verdict.FreshnessFresh
+	for a := range p.answers {
+		switch a.Freshness {
+		case verdict.FreshnessMismatch:
+			return verdict.FreshnessMismatch
+		case verdict.FreshnessFresh:
+		default:
+			out = verdict.FreshnessNotEstablished
+		}
+	}
+	return out
+}
+
+// vector has the claims that assert something: the worst of all answers, without
+// what the lead took back because nobody vouches for it (decision D-80), and with
+// what a policy lowered. A claim about which one of several verifiers says nothing
+// is in it only if another holds something against the component.
+func (p *part) vector() ast.Value {
+	v := p.answer.Vector
+	for _, a := range p.others {
+		for n, claim := range a.Vector {
+			if badness(claim) > badness(v[n]) {
+				v[n] = claim
+			}
+		}
+	}
+	if slices.ContainsFunc(p.Reasons, func(r verdict.Reason) bool { return r.Code == verdict.ReasonReportUnauthenticated }) {
+		if v[verdict.Configuration].Tier() == verdict.TierAffirming {
+			v[verdict.Configuration] = verdict.ClaimNoVisibility
+		}
+		if v[verdict.RuntimeOpaque].Tier() == verdict.TierAffirming {
+			v[verdict.RuntimeOpaque] = verdict.ClaimNone
+		}
+	}
+	all := p.unknown()
+	for n, claim := range v.Lower(p.Lowered) {
+		if claim != verdict.ClaimNone {
+			all[verdict.ClaimName(n).String()] = claim
+		}
+	}
+	pairs := make([][2]*ast.Term, 0, len(all))
+	for name, claim := range all {
+		pairs = append(pairs, [2]*ast.Term{ast.InternedTerm(name), ast.InternedTerm(int(claim))})
+	}
+	return ast.NewObject(pairs...)
+}
+
+// unknown are the worst values of claims that AR4SI does not define, and which
+// count all the same (decision D-44).
+func (p *part) unknown() map[string]verdict.Claim {
+	out := map[string]verdict.Claim{}
+	for _, r := range p.Partials() {
+		for name, claim := range r.Unknown() {
+			if have, ok := out[name]; !ok || badness(claim) > badness(have) {
+				out[name] = claim
+			}
+		}
+	}
+	return out
+}
+
+// badness orders claims: good, nothing said, and then as tiers are.
+func badness(c verdict.Claim) int {
+	switch t := c.Tier(); {
+	case t == verdict.TierAffirming:
+		return 0
+	case c == verdict.ClaimNone, c == verdict.ClaimUnexpected:
+		return 1
+	case t == verdict.TierWarning:
+		return 2
+	case t == verdict.TierContraindicated:
+		return 4
+	}
+	return 3 // malfunction
+}
+
+func reason(x verdict.Reason) ast.Value { return object("code", x.Code, "detail", x.Detail) }
+
+func tier(r *verdict.Result, _ []part, _ sections) ast.Value {
+	return ast.String(r.Outcome.Tier.String())
+}
+
+func capsOf(r *verdict.Result, _ []part, _ sections) ast.Value {
+	return array(r.Caps, func(c verdict.Cap) ast.Value {
+		return object("tier", c.Tier.String(), "code", c.Reason.Code, "detail", c.Reason.Detail)
+	})
+}
+
+func bindings(r *verdict.Result, _ []part, _ sections) ast.Value {
+	return array(r.Bindings, func(b verdict.Binding) ast.Value {
+		return object("from", word(b.From), "to", word(b.To), "kind", b.Kind, "strength", b.Strength, "status", b.Status, "origin", b.Origin)
+	})
+}
+
+func bound(r *verdict.Result, _ []part, _ sections) ast.Value {
+	all := ways(r.Components, r.Bindings)
+	root, ok := rootOf(r.Components)
+	pairs := make([][2]*ast.Term, 0, len(all))
+	var last *ast.Term // most components have the same way
+	var was way
+	for i, w := range all {
+		if ok && i == root {
+			continue
+		}
+		if last == nil || w.strength != was.strength || w.origin != was.origin || !slices.Equal(w.via, was.via) {
+			last, was = ast.NewTerm(object("strength", w.strength, "origin", w.origin, "via", array(w.via, word[string]))), w
+		}
+		pairs = append(pairs, [2]*ast.Term{ast.StringTerm(string(r.Components[i].Label)), last})
+	}
+	return ast.NewObject(pairs...)
+}
+
+func interconnects(r *verdict.Result, _ []part, _ sections) ast.Value {
+	return array(r.Interconnects, func(i verdict.Interconnect) ast.Value {
+		return object("tier", i.Tier.String(), "configuration", ast.InternedTerm(int(i.Configuration)).Value,
+			"devices", array(i.Devices, word), "switches", array(i.Switches, word), "unattested", array(i.Unattested, word[string]),
+			"reasons", array(i.Reasons, reason))
+	})
+}
+
+func requirementsOf(r *verdict.Result, _ []part, _ sections) ast.Value {
+	return array(r.Requirements, func(q verdict.Requirement) ast.Value {
+		count := func(n *int) any {
+			if n == nil {
+				return nil
+			}
+			return ast.InternedTerm(*n).Value
+		}
+		return object("label", q.Label, "scheme", q.Scheme, "exactly", count(q.Exactly), "at_least", count(q.AtLeast),
+			"optional", q.Optional, "source", q.Source)
+	})
+}

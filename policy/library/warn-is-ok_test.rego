@@ -1,0 +1,5 @@
+package assize_test
+
+import data.assize
+
+test_takes_a_warning if assize.acceptable == "warning"
