@@ -10,9 +10,10 @@ import (
 	"github.com/assize/assize/verdict"
 )
 
-// KindAttestedKey says that the report of the CPU TEE commits to the key that
-// signed the evidence of a component: the attestation key of a virtual TPM, for
-// example.
+// KindAttestedKey says that the signed evidence of one component commits to the
+// key that signed the evidence of another, or to one in the chain of that key that
+// only that device has: the attestation key of a virtual TPM in the report of the
+// CPU TEE, for example.
 const KindAttestedKey = "attested-key"
 
 const (
@@ -23,70 +24,92 @@ const (
 	viaRuntimeData = "runtime-data"
 )
 
-// attestedKey joins components to the CPU TEE by the keys that signed for them.
-// With several verifiers of the CPU, each of them has to have found the key; with
-// several of the component, each has to have found that it signed.
-//
-// A commitment that hardware wrote is as good as the report. What software wrote
-// is only as good as that software, as with report data: measured software too,
-// since a measurement that nobody knows could be anybody's. The two differ in
-// what is said, and for policies that want the one or the other.
-func attestedKey(root *verdict.Component, parts []verdict.Component) ([]verdict.Binding, []verdict.Cap) {
-	if root == nil {
-		return nil, nil
+func attestedKeyChecker() Checker {
+	return Checker{
+		Kind: KindAttestedKey, Strength: StrengthStrong, Origin: "who wrote the commitment: application, measured or hardware",
+		Needs:    "a component whose signed evidence commits to keys: runtime data, a service manifest, a realm",
+		Compares: "the SHA-256 of the key (SubjectPublicKeyInfo) that signed a component, or of one in its device's own chain, with those in the commitment",
+		find:     attestedKey,
 	}
-	all := appraisals(*root)
-	if !slices.ContainsFunc(all, func(a verdict.Appraisal) bool { return len(a.Facts.Keys) > 0 }) {
-		return nil, nil
-	}
+}
+
+// attestedKey joins components to those that commit to the keys that signed for
+// them. With several verifiers of the one that commits, each of them has to have
+// found the key; with several of the other, each has to have found that it signed.
+func attestedKey(c *composite) ([]verdict.Binding, []verdict.Cap) {
 	var edges []verdict.Binding
 	var caps []verdict.Cap
-	for _, p := range parts {
-		if p.Label == root.Label {
+	for _, holder := range c.parts {
+		if !slices.ContainsFunc(holder.all, func(a verdict.Appraisal) bool { return len(a.Facts.Keys) > 0 }) {
 			continue
 		}
-		e := verdict.Binding{From: p.Label, To: root.Label, Kind: KindAttestedKey, Strength: StrengthNone, Status: StatusAbsent}
-		signers := signersOf(p)
-		origin, bound := committed(all, signers)
-		switch {
-		case bound:
-			caps = append(caps, keyBound(&e, origin, all)...)
-		case p.Scheme != schemeTPM || !slices.ContainsFunc(signers, isKey):
-			continue // nobody says that the CPU should commit to it
-		default:
-			caps = append(caps, keyBroken(&e, all, signers)...)
+		for _, p := range c.parts {
+			if p == holder || c.isRoot(p) {
+				continue // nobody vouches for the root
+			}
+			if e, k, ok := keyEdge(holder, p, c.isRoot(holder)); ok {
+				edges, caps = append(edges, e), append(caps, k...)
+			}
 		}
-		edges = append(edges, e)
 	}
 	return edges, caps
 }
 
-// signersOf are the keys that signed the evidence of a component by each of its
-// verifiers, "" by one that does not say.
-func signersOf(p verdict.Component) []string {
-	var out []string
-	for _, a := range appraisals(p) {
-		if !slices.Contains(out, a.Facts.SignerSPKI) {
-			out = append(out, a.Facts.SignerSPKI)
+// keyEdge is the edge of one component to one that commits to keys, if there is
+// anything to be said.
+func keyEdge(holder, p *node, root bool) (verdict.Binding, []verdict.Cap, bool) {
+	e := verdict.Binding{From: p.Label, To: holder.Label, Kind: KindAttestedKey, Strength: StrengthNone, Status: StatusAbsent,
+		Compared: fmt.Sprintf("the keys to which %s commits with the one that signed %s", holder.Label, p.Label),
+		Expected: some(committedKeys(holder.all), " ")}
+	e.Observed = strings.Join(slices.DeleteFunc(slices.Clone(p.signers), func(s string) bool { return !isKey(s) }), " ")
+	for _, used := range append([][]string{p.signers}, each(p.chain)...) {
+		if origin, bound := committed(holder.all, used); bound {
+			e.Expected, e.Observed = used[0], used[0]
+			caps := rated(&e, origin, holder.all, fmt.Sprintf("%s commits to the key of %s", holder.Label, p.Label))
+			return e, caps, true
 		}
+	}
+	if p.Scheme != schemeTPM || !slices.ContainsFunc(p.signers, isKey) || !root {
+		return e, nil, false // nobody says that it should commit to it
+	}
+	caps := keyBroken(&e, holder.all, p.signers)
+	return e, caps, true
+}
+
+// each makes a list of every element of a list.
+func each(list []string) [][]string {
+	out := make([][]string, len(list))
+	for i, s := range list {
+		out[i] = []string{s}
 	}
 	return out
 }
 
+// committedKeys are all keys to which any of some results commits.
+func committedKeys(all []verdict.Appraisal) []string {
+	var out []string
+	for _, a := range all {
+		for _, k := range a.Facts.Keys {
+			out = append(out, k.SPKI)
+		}
+	}
+	return sorted(out)
+}
+
 func isKey(signer string) bool { return signer != "" }
 
-// committed says whether every result about the CPU commits to the one key that
-// signed, and who wrote that: the least trustworthy of what they say.
-func committed(all []verdict.Appraisal, signers []string) (origin string, bound bool) {
-	if len(signers) != 1 || !isKey(signers[0]) {
+// committed says whether every result commits to the one key that was used, and who
+// wrote that: the least trustworthy of what they say.
+func committed(all []verdict.Appraisal, used []string) (origin string, bound bool) {
+	if len(used) != 1 || !isKey(used[0]) || len(all) == 0 {
 		return "", false
 	}
 	order := []string{OriginApplication, OriginMeasured, OriginHardware}
-	worst := len(order)
+	worst := len(order) - 1
 	for _, a := range all {
 		best := -1
 		for _, k := range a.Facts.Keys {
-			if k.SPKI == signers[0] {
+			if k.SPKI == used[0] {
 				best = max(best, slices.Index(order, k.Origin))
 			}
 		}
@@ -96,28 +119,6 @@ func committed(all []verdict.Appraisal, signers []string) (origin string, bound 
 		worst = min(worst, best)
 	}
 	return order[worst], true
-}
-
-// keyBound fills in the edge to a key to which the CPU commits.
-func keyBound(e *verdict.Binding, origin string, all []verdict.Appraisal) []verdict.Cap {
-	e.Status, e.Strength, e.Origin = StatusBound, StrengthStrong, origin
-	if origin == OriginHardware {
-		return nil
-	}
-	if slices.ContainsFunc(all, unknownSoftware) {
-		e.Strength = StrengthNonce
-		return []verdict.Cap{{Tier: verdict.TierWarning, Reason: verdict.Reason{
-			Code:   verdict.ReasonBindingWeak,
-			Detail: fmt.Sprintf("%s commits to the key of %s, but the software that wrote the commitment is not known to be good", e.To, e.From),
-		}}}
-	}
-	if origin == OriginMeasured {
-		return nil
-	}
-	return []verdict.Cap{{Tier: verdict.TierAffirming, Reason: verdict.Reason{
-		Code:   verdict.ReasonApplicationBound,
-		Detail: fmt.Sprintf("an application in %s wrote the commitment to the key of %s; the software there is known", e.To, e.From),
-	}}}
 }
 
 // keyBroken fills in the edge of a TPM to whose key the CPU does not commit. That
@@ -136,13 +137,11 @@ func keyBroken(e *verdict.Binding, all []verdict.Appraisal, signers []string) []
 	if len(others) == 0 {
 		return nil
 	}
-	slices.Sort(others)
-	e.Status = StatusBroken
-	return []verdict.Cap{{Tier: verdict.TierContraindicated, Reason: verdict.Reason{
-		Code: verdict.ReasonBindingBroken,
-		Detail: fmt.Sprintf("%s is signed by the key with SHA-256 %s, and %s commits to %s: it is the TPM of another machine",
-			e.From, strings.Join(signers, " and "), e.To, strings.Join(slices.Compact(others), " and ")),
-	}}}
+	e.Status, e.Expected = StatusBroken, strings.Join(sorted(others), " and ")
+	return []verdict.Cap{contradiction(
+		fmt.Sprintf("%s is signed by the key with SHA-256 %s, and %s commits to %s: it is the TPM of another machine",
+			e.From, strings.Join(signers, " and "), e.To, e.Expected),
+		e.Expected, strings.Join(signers, " and "), fmt.Sprintf("runtime data to which %s commits", e.To))}
 }
 
 // keysVia are the keys to which a result commits in one place.

@@ -84,7 +84,7 @@ func TestAttestedKey(t *testing.T) {
 		{"one verifier of the TPM found another signer", broken, bad, "", []verdict.Component{cpu(good, ours), quorum(tpm(spki("aa")), tpm(spki("cc")))}},
 		{"one verifier of the TPM found no signer", absent, loose, "", []verdict.Component{cpu(good, ours), quorum(tpm(spki("aa")), tpm(""))}},
 	} {
-		e, k := Check(c.parts)
+		e, k := Check(Input{Components: c.parts})
 		var own []verdict.Binding
 		for _, x := range e {
 			if x.Kind == KindAttestedKey {
@@ -98,7 +98,7 @@ func TestAttestedKey(t *testing.T) {
 			t.Errorf("%s:\n got %s | %s\nwant %s | %s", c.name, edges(own), caps(k), c.edges, c.caps)
 		}
 	}
-	_, k := Check([]verdict.Component{cpu(good, other, committedTo("dd", "runtime-data", OriginMeasured)), tpm(spki("aa"))})
+	_, k := Check(Input{Components: []verdict.Component{cpu(good, other, committedTo("dd", "runtime-data", OriginMeasured)), tpm(spki("aa"))}})
 	for _, digest := range []string{"aa", "bb", "dd"} {
 		if !strings.Contains(k[0].Reason.Detail, spki(digest)) {
 			t.Errorf("the reason does not name %s…: %s", digest, k[0].Reason.Detail)

@@ -109,7 +109,7 @@ func TestCheck(t *testing.T) {
 		{"two devices", "", "warning:unbound-component",
 			[]verdict.Component{part(t, "a", "device", "same", isFresh, "x:1"), part(t, "b", "device", "same", isFresh, "x:2")}},
 	} {
-		e, k := Check(c.parts)
+		e, k := Check(Input{Components: c.parts})
 		if edges(e) != c.edges || caps(k) != c.caps {
 			t.Errorf("%s:\n got %s | %s\nwant %s | %s", c.name, edges(e), caps(k), c.edges, c.caps)
 		}
@@ -118,12 +118,11 @@ func TestCheck(t *testing.T) {
 
 // Only a path of strong, bound edges to the root takes the cap away.
 func TestUnboundFollowsStrongEdges(t *testing.T) {
-	parts := []verdict.Component{{Label: "cpu", Class: "cpu-tee"}, {Label: "gpu"}, {Label: "nic"}}
+	c := newComposite([]verdict.Component{{Label: "cpu", Class: "cpu-tee"}, {Label: "gpu"}, {Label: "nic"}}, nil)
 	strong := func(from, to, status string) verdict.Binding {
 		return verdict.Binding{From: evidence.Path(from), To: evidence.Path(to), Strength: StrengthStrong, Status: status}
 	}
-	root := rootOf(parts)
-	for name, c := range map[string]struct {
+	for name, k := range map[string]struct {
 		edges []verdict.Binding
 		loose int
 	}{
@@ -133,10 +132,14 @@ func TestUnboundFollowsStrongEdges(t *testing.T) {
 		"an island":       {[]verdict.Binding{strong("nic", "gpu", StatusBound)}, 1},
 		"nonce is no way": {[]verdict.Binding{{From: "gpu", To: "cpu", Strength: StrengthNonce, Status: StatusBound}, {From: "nic", To: "cpu", Strength: StrengthNonce, Status: StatusBound}}, 1},
 	} {
-		if got := unbound(root, parts, c.edges); len(got) != c.loose {
+		if got := unbound(c.root, c.parts, k.edges, reach(c.root, k.edges), false); len(got) != k.loose {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+}
+
+func freshly(c verdict.Component) bool {
+	return fresh(newComposite([]verdict.Component{c}, nil).parts[0])
 }
 
 // together is one component with the results of redundant verifiers.
@@ -183,17 +186,17 @@ func TestEveryVerifierCounts(t *testing.T) {
 		{"identity of its own", "", "warning:unbound-component",
 			[]verdict.Component{together(gpu(isFresh, "x:2"), worse("x:2")), nic}},
 	} {
-		e, k := Check(c.parts)
+		e, k := Check(Input{Components: c.parts})
 		if edges(e) != c.edges || caps(k) != c.caps {
 			t.Errorf("%s:\n got %s | %s\nwant %s | %s", c.name, edges(e), caps(k), c.edges, c.caps)
 		}
 	}
 	for name, all := range map[string]verdict.Component{"a warning and a good one": together(gpu(isFresh), worse()), "two good ones": together(gpu(isFresh), gpu(isFresh))} {
-		if !fresh(all) {
+		if !freshly(all) {
 			t.Errorf("%s: not fresh", name)
 		}
 		all.Others = append(all.Others, part(t, "gpu", "device", "", open).Partial)
-		if fresh(all) {
+		if freshly(all) {
 			t.Errorf("%s: fresh although one verifier saw no challenge", name)
 		}
 	}

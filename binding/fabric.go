@@ -175,15 +175,21 @@ func (f *fabric) bounded([]verdict.Component) []verdict.Cap {
 // consistent: what one device has signed does not contradict another.
 func (f *fabric) consistent([]verdict.Component) []verdict.Cap {
 	var out []string
+	var expected, observed string // of the first one
 	for _, l := range f.links {
-		if l.state == pairBroken {
-			out = append(out, l.contradicts())
+		if l.state != pairBroken {
+			continue
 		}
+		if out == nil {
+			expected, observed = l.values()
+		}
+		out = append(out, l.contradicts())
 	}
 	if out == nil {
 		return nil
 	}
-	return []verdict.Cap{contradiction("what devices have signed about their links does not agree: " + some(out, "; "))}
+	return []verdict.Cap{contradiction("what devices have signed about their links does not agree: "+some(out, "; "),
+		expected, observed, "identities in the certificates of the devices")}
 }
 
 // attested: every device that one names is a component with a verified result,
@@ -238,7 +244,7 @@ func (f *fabric) unjudged(parts []verdict.Component, scheme string) string {
 		}
 	}
 	for _, c := range parts {
-		if c.Evidence == ([sha256.Size]byte{}) || c.Class == verdict.ClassCPU || c.Tier() != verdict.TierNone || len(devices(c)) > 0 {
+		if c.Evidence == ([sha256.Size]byte{}) || c.Class == verdict.ClassCPU || c.Tier() != verdict.TierNone || found(c) {
 			continue
 		}
 		switch c.Scheme {
@@ -253,6 +259,11 @@ func (f *fabric) unjudged(parts []verdict.Component, scheme string) string {
 		return ""
 	}
 	return some(out, ", ")
+}
+
+// found: some verifier found out which device a component is.
+func found(c verdict.Component) bool {
+	return slices.ContainsFunc(appraisals(c), func(a verdict.Appraisal) bool { return len(a.Facts.Device) > 0 })
 }
 
 // once: an identity that is named belongs to one component.

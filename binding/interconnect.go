@@ -37,8 +37,6 @@ func views(c verdict.Component) []view {
 	return out
 }
 
-func sorted(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
-
 // lists reports whether this device names the other one.
 func (v view) lists(w view) bool {
 	return slices.ContainsFunc(v.peers, func(id string) bool { return slices.Contains(w.ids, id) })
@@ -132,11 +130,21 @@ func pairOf(v, w view) int {
 	return pairOpen
 }
 
+func interconnectChecker() Checker {
+	return Checker{
+		Kind: KindInterconnect, Strength: StrengthStrong, Origin: OriginHardware, Mutual: true,
+		Needs:    "devices that sign lists of those with which they are linked, and identities in certificates",
+		Compares: "the identities that each device lists with those in the certificate of the other",
+		find:     interconnect,
+	}
+}
+
 // interconnect joins devices that name each other and enforces what follows
 // where devices work with one another in clear. It needs no CPU TEE.
-func interconnect(_ *verdict.Component, parts []verdict.Component) ([]verdict.Binding, []verdict.Cap) {
+func interconnect(c *composite) ([]verdict.Binding, []verdict.Cap) {
 	var edges []verdict.Binding
 	var caps []verdict.Cap
+	parts := c.components
 	for _, f := range fabrics(parts) {
 		for _, l := range f.links[:min(len(f.links), maxLinks)] {
 			edges = append(edges, l.edge())
@@ -168,7 +176,9 @@ type link struct {
 func (l link) String() string { return string(l.a.c.Label) + " – " + string(l.b.c.Label) }
 
 func (l link) edge() verdict.Binding {
-	e := verdict.Binding{From: l.a.c.Label, To: l.b.c.Label, Kind: KindInterconnect, Strength: StrengthNone, Status: StatusAbsent, Origin: OriginHardware}
+	e := verdict.Binding{From: l.a.c.Label, To: l.b.c.Label, Kind: KindInterconnect, Strength: StrengthNone, Status: StatusAbsent, Origin: OriginHardware,
+		Compared: "the identities that each device lists with those in the certificate of the other"}
+	e.Expected, e.Observed = l.values()
 	switch l.state {
 	case pairBound:
 		e.Strength, e.Status = StrengthStrong, StatusBound
@@ -180,16 +190,37 @@ func (l link) edge() verdict.Binding {
 
 // contradicts says how the two ends of a broken link contradict each other.
 func (l link) contradicts() string {
-	from, to := l.a, l.b
+	from, to := l.ends()
 	if from == to {
 		return fmt.Sprintf("%s names itself", from.c.Label)
-	}
-	if !slices.ContainsFunc(from.views, func(v view) bool { return slices.ContainsFunc(to.views, v.lists) }) {
-		from, to = to, from
 	}
 	return fmt.Sprintf("%s names %s, which names others", from.c.Label, to.c.Label)
 }
 
-func contradiction(detail string) verdict.Cap {
-	return verdict.Cap{Tier: verdict.TierContraindicated, Reason: verdict.Reason{Code: verdict.ReasonBindingBroken, Detail: detail}}
+// ends are who names whom: the first of the two names the second.
+func (l link) ends() (from, to *member) {
+	if slices.ContainsFunc(l.a.views, func(v view) bool { return slices.ContainsFunc(l.b.views, v.lists) }) {
+		return l.a, l.b
+	}
+	return l.b, l.a
+}
+
+// values are an identity of the device that names the other, which that has to
+// list, and what it lists: that identity where the link holds.
+func (l link) values() (expected, observed string) {
+	from, to := l.ends()
+	listed := to.peers()
+	var own []string
+	for _, id := range from.ids() {
+		if slices.Contains(listed, id) {
+			return id, id
+		}
+		if slices.ContainsFunc(listed, func(p string) bool { return kindOf(p) == kindOf(id) }) {
+			own = append(own, id)
+		}
+	}
+	if own == nil {
+		own = from.ids()
+	}
+	return some(own, " "), some(listed, " ")
 }

@@ -84,7 +84,7 @@ func unanswered(label, class, scheme string) verdict.Component {
 // linkCaps are the caps that this check adds, and those of the duplicates.
 func linkCaps(t *testing.T, parts []verdict.Component) string {
 	t.Helper()
-	_, list := Check(parts)
+	_, list := Check(Input{Components: parts})
 	return caps(slices.DeleteFunc(list, func(c verdict.Cap) bool { return c.Reason.Code == verdict.ReasonUnboundComponent }))
 }
 
@@ -194,7 +194,7 @@ func TestInterconnectRules(t *testing.T) {
 // checkSummaries: the summaries say what the caps do, and no better.
 func checkSummaries(t *testing.T, name string, parts []verdict.Component) {
 	t.Helper()
-	_, list := Check(parts)
+	_, list := Check(Input{Components: parts})
 	worst, stated := verdict.TierAffirming, verdict.TierAffirming
 	for _, c := range list {
 		if c.Reason.Code != verdict.ReasonUnboundComponent {
@@ -216,7 +216,7 @@ func checkSummaries(t *testing.T, name string, parts []verdict.Component) {
 // what both say binds, and it binds on the way to the CPU.
 func TestInterconnectEdges(t *testing.T) {
 	whole := judged(t, board(1, 8, 4)...)
-	e, _ := Check(whole)
+	e, _ := Check(Input{Components: whole})
 	if len(e) != 32 {
 		t.Fatalf("%d edges", len(e))
 	}
@@ -236,17 +236,17 @@ func TestInterconnectEdges(t *testing.T) {
 		a.Facts.SignerSPKI = key
 	})
 	whole[0].Scheme = schemeGPU
-	if _, k := Check(append([]verdict.Component{cpu}, whole...)); len(k) != 0 {
+	if _, k := Check(Input{Components: append([]verdict.Component{cpu}, whole...)}); len(k) != 0 {
 		t.Errorf("one GPU is bound to the CPU, and the others are not: %v", k)
 	}
 	whole[0] = first
-	if _, k := Check(append([]verdict.Component{cpu}, whole...)); caps(k) != "warning:unbound-component" {
+	if _, k := Check(Input{Components: append([]verdict.Component{cpu}, whole...)}); caps(k) != "warning:unbound-component" {
 		t.Errorf("%v", k)
 	}
 
 	one := func(a, b device) string {
 		t.Helper()
-		e, k := Check(judged(t, a, b))
+		e, k := Check(Input{Components: judged(t, a, b)})
 		return strings.TrimSpace(edges(e) + " | " + strings.ReplaceAll(caps(k), "warning:unbound-component", ""))
 	}
 	g := device{"gpu/0", []string{"nvidia-ueid:9", pdi(1)}, []string{pdi(2)}, false, 2}
@@ -291,7 +291,7 @@ func TestInterconnectVerifiersAgree(t *testing.T) {
 	} {
 		for _, parts := range [][]device{{g, c.second}, {c.second, g}} {
 			two := together(parts[0].judged(t), parts[1].judged(t))
-			e, k := Check([]verdict.Component{two, s})
+			e, k := Check(Input{Components: []verdict.Component{two, s}})
 			k = slices.DeleteFunc(k, func(c verdict.Cap) bool { return c.Reason.Code == verdict.ReasonUnboundComponent })
 			want := strings.Fields(c.caps)
 			slices.Sort(want)
@@ -407,7 +407,7 @@ func TestInterconnectIsMonotone(t *testing.T) {
 
 // outcome is the verdict on a composite, whatever else it may lack.
 func outcome(parts []verdict.Component) verdict.Tier {
-	_, list := Check(parts)
+	_, list := Check(Input{Components: parts})
 	list = slices.DeleteFunc(list, func(c verdict.Cap) bool { return c.Reason.Code == verdict.ReasonUnboundComponent })
 	return verdict.Combine(parts, list).Tier
 }
@@ -420,7 +420,9 @@ func TestInterconnectOfMany(t *testing.T) {
 		devices = append(devices, device{fmt.Sprintf("gpu/%03d", i), []string{pdi(1)}, []string{pdi(2)}, false, 2},
 			device{fmt.Sprintf("switch/%03d", i), []string{pdi(2)}, []string{pdi(1)}, false, 2})
 	}
-	of := func(n int) ([]verdict.Binding, []verdict.Cap) { return interconnect(nil, judged(t, devices[:2*n]...)) }
+	of := func(n int) ([]verdict.Binding, []verdict.Cap) {
+		return interconnect(newComposite(judged(t, devices[:2*n]...), nil))
+	}
 	if e, k := of(64); len(e) != maxLinks || len(k) != 0 {
 		t.Errorf("%d edges, %s", len(e), caps(k))
 	}
@@ -447,7 +449,7 @@ func TestInterconnectOfMany(t *testing.T) {
 // linkCapsDetail are the words about a lone device.
 func linkCapsDetail(t *testing.T, d device) string {
 	t.Helper()
-	_, list := interconnect(nil, judged(t, d))
+	_, list := interconnect(newComposite(judged(t, d), nil))
 	var out []string
 	for _, c := range list {
 		out = append(out, c.Reason.Detail)
@@ -463,7 +465,7 @@ func BenchmarkCheckBoard(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, list := Check(parts); len(list) != 1 {
+		if _, list := Check(Input{Components: parts}); len(list) != 1 {
 			b.Fatal(list)
 		}
 	}

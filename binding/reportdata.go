@@ -4,23 +4,27 @@ package binding
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
-	"slices"
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 )
 
-// KindReportData says that the report data of the CPU TEE is a commitment to the
-// evidence of every other component (decision D-28).
+// KindReportData says that the report data of the CPU TEE are a commitment to the
+// evidence of every other component, by a convention that commits to it: ours
+// (decision D-28) or Trustee's (D-93). Conventions that stretch or hash the nonce
+// alone are derived nonces.
 const KindReportData = "report-data-digest"
 
-// Origins of a commitment: who could have written it.
-const (
-	OriginApplication = verdict.OriginApplication
-	OriginMeasured    = verdict.OriginMeasured
-	OriginHardware    = verdict.OriginHardware
-)
+func reportDataChecker() Checker {
+	return Checker{
+		Kind: KindReportData, Strength: StrengthStrong, Origin: OriginApplication,
+		Needs:    "a composite that declares a convention by which the root commits to evidence, and the root's executables claim",
+		Compares: "the digest that the lead computed over challenge and evidence of all components with the report data that the root has signed",
+		find:     reportData,
+	}
+}
 
 // reportData joins every component to the CPU TEE that committed to it. What
 // was compared is the challenge: the lead computed the commitment over the
@@ -28,48 +32,42 @@ const (
 //
 // Any program in the TEE can choose report data, so the edge is only as good as
 // the software there: where that is not known to be good, it counts as a nonce.
-func reportData(root *verdict.Component, parts []verdict.Component) ([]verdict.Binding, []verdict.Cap) {
-	if root == nil || root.NonceRule != evidence.CommitmentRule {
+func reportData(c *composite) ([]verdict.Binding, []verdict.Cap) {
+	root := c.root
+	if root == nil || !evidence.CommitsToEvidence(root.NonceRule) {
 		return nil, nil
 	}
-	all := appraisals(*root)
+	all := root.all
 	if len(all) == 0 {
 		return nil, nil
 	}
-	e := verdict.Binding{To: root.Label, Kind: KindReportData, Strength: StrengthNone, Status: StatusAbsent, Origin: OriginApplication}
+	e := verdict.Binding{
+		To: root.Label, Kind: KindReportData, Strength: StrengthNone, Status: StatusAbsent, Origin: OriginApplication,
+		Compared: fmt.Sprintf("the commitment to challenge and evidence of all components, by rule %s, with the report data of %s", root.NonceRule, root.Label),
+		Expected: hex.EncodeToString(root.Nonce), Observed: seen(all),
+	}
 	var caps []verdict.Cap
 	switch freshness(all) {
 	case verdict.FreshnessFresh:
-		e.Strength, e.Status = StrengthNonce, StatusBound
-		if !slices.ContainsFunc(all, unknownSoftware) {
-			e.Strength = StrengthStrong
-		}
+		caps = rated(&e, OriginApplication, all, fmt.Sprintf("the report data of %s commit to the other components", root.Label))
 	case verdict.FreshnessMismatch:
 		e.Status = StatusBroken
-		caps = append(caps, verdict.Cap{Tier: verdict.TierContraindicated, Reason: verdict.Reason{
-			Code: verdict.ReasonBindingBroken,
-			Detail: fmt.Sprintf("the report data of %s is not the commitment to this challenge and these components: "+
-				"one was replaced, added or left out after the commitment was made, or it was made for another challenge", root.Label),
-		}})
+		caps = append(caps, contradiction(fmt.Sprintf("the report data of %s are not the commitment to this challenge and these components: "+
+			"one was replaced, added or left out after the commitment was made, or it was made for another challenge; one digest over all does not tell which", root.Label),
+			e.Expected, e.Observed, "digest that the lead computed over the challenge and the evidence received"))
 	}
-	edges := edgesTo(root, parts, e)
-	if len(edges) > 0 && e.Status == StatusBound {
-		caps = append(caps, statement(e.Strength, root.Label))
+	edges := edgesTo(root, c.parts, e)
+	if len(edges) == 0 && e.Status == StatusBound {
+		caps = nil // a lone CPU has nothing to commit to
 	}
 	return edges, caps
 }
 
-// unknownSoftware: this verifier does not call the software good. With several
-// verifiers, each of them has to.
-func unknownSoftware(a verdict.Appraisal) bool {
-	return a.Vector[verdict.Executables].Tier() != verdict.TierAffirming
-}
-
 // edgesTo repeats an edge for every component that was submitted.
-func edgesTo(root *verdict.Component, parts []verdict.Component, e verdict.Binding) []verdict.Binding {
+func edgesTo(root *node, parts []*node, e verdict.Binding) []verdict.Binding {
 	var out []verdict.Binding
 	for _, p := range parts {
-		if p.Label == root.Label || p.Evidence == ([sha256.Size]byte{}) {
+		if p == root || !submitted(p) {
 			continue
 		}
 		e.From = p.Label
@@ -78,16 +76,5 @@ func edgesTo(root *verdict.Component, parts []verdict.Component, e verdict.Bindi
 	return out
 }
 
-// statement says in the verdict what the strength of the edges rests on.
-func statement(strength string, root evidence.Path) verdict.Cap {
-	if strength == StrengthStrong {
-		return verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
-			Code:   verdict.ReasonApplicationBound,
-			Detail: fmt.Sprintf("an application in %s chose the report data that commits to the other components; the software there is known", root),
-		}}
-	}
-	return verdict.Cap{Tier: verdict.TierWarning, Reason: verdict.Reason{
-		Code:   verdict.ReasonBindingWeak,
-		Detail: fmt.Sprintf("the report data of %s commits to the other components, but the software that chose it is not known to be good", root),
-	}}
-}
+// submitted: evidence of the component was there.
+func submitted(p *node) bool { return p.Evidence != [sha256.Size]byte{} }

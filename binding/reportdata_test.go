@@ -32,7 +32,7 @@ func TestReportData(t *testing.T) {
 			[]verdict.Component{cpu(isFresh, verdict.ClaimNone), gpu}},
 		{"another commitment", "gpu:cpu:report-data-digest:none:broken", "contraindicated:binding-broken warning:unbound-component",
 			[]verdict.Component{cpu(stale, verdict.ClaimApproved), gpu}},
-		{"no challenge", "gpu:cpu:report-data-digest:none:absent", "warning:unbound-component",
+		{"no challenge", "gpu:cpu:report-data-digest:none:absent", "warning:binding-absent warning:unbound-component",
 			[]verdict.Component{cpu(open, verdict.ClaimApproved), gpu}},
 		{"what is missing is not bound", "gpu:cpu:report-data-digest:strong:bound", "affirming:application-binding-accepted warning:unbound-component",
 			[]verdict.Component{cpu(isFresh, verdict.ClaimApproved), gpu, missing}},
@@ -51,7 +51,7 @@ func TestReportData(t *testing.T) {
 		{"no answer of the CPU", "", "warning:unbound-component",
 			[]verdict.Component{{Label: "cpu", Class: "cpu-tee", NonceRule: "cmw-bind-v1"}, gpu}},
 	} {
-		e, k := Check(c.parts)
+		e, k := Check(Input{Components: c.parts})
 		var own []verdict.Binding
 		for _, x := range e {
 			if x.Kind == KindReportData {
@@ -65,7 +65,7 @@ func TestReportData(t *testing.T) {
 			t.Errorf("%s:\n got %s | %s\nwant %s | %s", c.name, edges(own), caps(k), c.edges, c.caps)
 		}
 	}
-	if _, k := Check([]verdict.Component{cpu(stale, verdict.ClaimApproved), gpu}); !strings.Contains(k[0].Reason.Detail, "replaced") {
+	if _, k := Check(Input{Components: []verdict.Component{cpu(stale, verdict.ClaimApproved), gpu}}); !strings.Contains(k[0].Reason.Detail, "replaced") {
 		t.Errorf("the reason does not say what could have happened: %v", k)
 	}
 }

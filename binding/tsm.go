@@ -34,23 +34,33 @@ type match struct {
 	broken []string
 	// origin is the least trustworthy of what is equal.
 	origin string
+	// expected and observed are the digests of the first object that differs, or
+	// else of the first that is equal.
+	expected, observed string
+}
+
+func tsmChecker() Checker {
+	return Checker{
+		Kind: KindTSM, Strength: StrengthStrong, Origin: "who wrote the digests: application, measured or hardware",
+		Needs:    "digests of a device under TDISP in the signed evidence of the root, and digests of the objects of that device",
+		Compares: "the digests of certificates, key, negotiation, measurements, interface report and TSM information with those of the device; whose TSM it is with the scheme of the root",
+		find:     tsmDigest,
+	}
 }
 
 // tsmDigest joins devices to the CPU TEE that has their digests in its evidence.
-func tsmDigest(root *verdict.Component, parts []verdict.Component) ([]verdict.Binding, []verdict.Cap) {
-	if root == nil {
+func tsmDigest(c *composite) ([]verdict.Binding, []verdict.Cap) {
+	if c.root == nil {
 		return nil, nil
 	}
 	var edges []verdict.Binding
 	var caps []verdict.Cap
-	all := appraisals(*root)
-	for _, p := range parts {
-		found := appraisals(p)
-		if p.Label == root.Label || !slices.ContainsFunc(found, hasObjects) {
+	for _, p := range c.parts {
+		if c.isRoot(p) || !slices.ContainsFunc(p.all, hasObjects) {
 			continue
 		}
-		e, _, c := tsmEdge(root, all, p.Label, found)
-		edges, caps = append(edges, e), append(caps, c...)
+		e, _, found := tsmEdge(c.root, p)
+		edges, caps = append(edges, e), append(caps, found...)
 	}
 	return edges, caps
 }
@@ -59,33 +69,40 @@ func hasObjects(a verdict.Appraisal) bool { return len(a.Facts.Objects) > 0 }
 
 // tsmEdge is the edge of one device, with the objects that it binds: from all
 // results about the CPU and all that were found about the device.
-func tsmEdge(root *verdict.Component, all []verdict.Appraisal, label evidence.Path, found []verdict.Appraisal) (e verdict.Binding, objects []string, caps []verdict.Cap) {
-	e = verdict.Binding{From: label, To: root.Label, Kind: KindTSM, Strength: StrengthNone, Status: StatusAbsent}
-	m := matches(all, label, found)
-	switch {
+func tsmEdge(root, p *node) (e verdict.Binding, objects []string, caps []verdict.Cap) {
+	e = verdict.Binding{From: p.Label, To: root.Label, Kind: KindTSM, Strength: StrengthNone, Status: StatusAbsent,
+		Compared: fmt.Sprintf("digests of %s in the evidence of %s with those of its objects", p.Label, root.Label)}
+	m := matches(root.all, p.Label, p.all)
+	e.Expected, e.Observed = m.expected, m.observed
+	source := fmt.Sprintf("signed evidence of %s", root.Label)
+	switch host := hostOf(p.all, root.Scheme); {
+	case host != "":
+		e.Status, e.Expected, e.Observed = StatusBroken, root.Scheme, host
+		e.Compared = "the scheme of the CPU TEE with that of the security manager that speaks of the device"
+		return e, nil, []verdict.Cap{contradiction(fmt.Sprintf(
+			"a security manager of %s speaks of %s, and %s is %s", host, p.Label, root.Label, root.Scheme), root.Scheme, host, source)}
 	case len(m.broken) > 0:
 		e.Status = StatusBroken
 		return e, nil, []verdict.Cap{contradiction(fmt.Sprintf(
-			"the evidence of %s holds digests of %s, and these are of something else: %s", root.Label, label, strings.Join(m.broken, ", ")))}
+			"the evidence of %s holds digests of %s, and these are of something else: %s", root.Label, p.Label, strings.Join(m.broken, ", ")), m.expected, m.observed, source)}
 	case len(m.bound) == 0:
+		e.Expected, e.Observed = "", ""
 		return e, nil, nil
 	}
-	e.Status, e.Strength, e.Origin = StatusBound, StrengthStrong, m.origin
-	switch {
-	case m.origin == OriginHardware:
-	case slices.ContainsFunc(all, unknownSoftware):
-		e.Strength = StrengthNonce
-		caps = append(caps, verdict.Cap{Tier: verdict.TierWarning, Reason: verdict.Reason{
-			Code:   verdict.ReasonBindingWeak,
-			Detail: fmt.Sprintf("the evidence of %s holds digests of %s, but the software that measured them is not known to be good", root.Label, label),
-		}})
-	case m.origin == OriginApplication:
-		caps = append(caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
-			Code:   verdict.ReasonApplicationBound,
-			Detail: fmt.Sprintf("an application in %s wrote the digests of %s; the software there is known", root.Label, label),
-		}})
-	}
+	e.Compared += ": " + strings.Join(m.bound, ", ")
+	caps = rated(&e, m.origin, root.all, fmt.Sprintf("the evidence of %s holds digests of %s", root.Label, p.Label))
 	return e, m.bound, caps
+}
+
+// hostOf is the scheme of a CPU TEE whose security manager speaks of a device, by
+// any of its verifiers, if it is another one than that of the root.
+func hostOf(found []verdict.Appraisal, root string) string {
+	for _, a := range found {
+		if h := a.Facts.Host; h != "" && h != root {
+			return h
+		}
+	}
+	return ""
 }
 
 // matches puts together what all results about the CPU say of all results about
@@ -95,6 +112,9 @@ func matches(cpu []verdict.Appraisal, label evidence.Path, device []verdict.Appr
 	for _, a := range cpu {
 		for _, d := range device {
 			m := matchOf(label, a.Facts.Commitments, d.Facts.Objects)
+			if first || len(m.broken) > 0 && len(out.broken) == 0 {
+				out.expected, out.observed = m.expected, m.observed
+			}
 			out.broken = sorted(append(out.broken, m.broken...))
 			if first {
 				out.bound, out.origin = m.bound, m.origin
@@ -108,12 +128,6 @@ func matches(cpu []verdict.Appraisal, label evidence.Path, device []verdict.Appr
 		out.bound = nil
 	}
 	return out
-}
-
-// lesser is the less trustworthy of two origins, "" where one is not known.
-func lesser(a, b string) string {
-	order := []string{"", OriginApplication, OriginMeasured, OriginHardware}
-	return order[min(max(slices.Index(order, a), 0), max(slices.Index(order, b), 0))]
 }
 
 // matchOf compares the commitments about one device with its objects. They are
@@ -132,10 +146,10 @@ func matchOf(label evidence.Path, commitments []verdict.Commitment, objects []ve
 		m := compare(groups[subject], objects)
 		switch {
 		case len(m.broken) > 0 && subject == string(label):
-			return match{broken: m.broken}
+			return match{broken: m.broken, expected: m.expected, observed: m.observed}
 		case len(m.broken) > 0:
 			if len(m.bound) > 0 {
-				wrong.broken = append(wrong.broken, m.broken...)
+				wrong.broken, wrong.expected, wrong.observed = append(wrong.broken, m.broken...), m.expected, m.observed
 			}
 		case m.says(unsigned) > fits.says(unsigned) || m.says(unsigned) == fits.says(unsigned) && len(m.bound) > len(fits.bound):
 			fits = m
@@ -169,7 +183,13 @@ func compare(commitments []verdict.Commitment, objects []verdict.Object) (m matc
 		case i < 0:
 		case objects[i].Digest == c.Digest:
 			m.bound, m.origin = append(m.bound, c.Object), lesser(m.origin, c.Origin)
+			if m.expected == "" {
+				m.expected, m.observed = c.Digest, c.Digest
+			}
 		default:
+			if m.broken == nil {
+				m.expected, m.observed = c.Digest, objects[i].Digest
+			}
 			m.broken = append(m.broken, c.Object)
 		}
 	}
@@ -185,17 +205,16 @@ func compare(commitments []verdict.Commitment, objects []verdict.Object) (m matc
 // bytes: neither a strong commitment to the whole evidence of the component in
 // report data, made by known software that had it from the security manager, nor
 // strong digests of every such object. The reason says what is missing.
-func Unauthenticated(parts []verdict.Component) map[evidence.Path]verdict.Reason {
-	root := rootOf(parts)
+func Unauthenticated(list []verdict.Component) map[evidence.Path]verdict.Reason {
+	c := newComposite(list, nil)
 	var out map[evidence.Path]verdict.Reason
-	for _, p := range parts {
-		found := appraisals(p)
-		if !slices.ContainsFunc(found, needsRelay) {
+	for _, p := range c.parts {
+		if !slices.ContainsFunc(p.all, needsRelay) {
 			continue
 		}
 		why := "no single CPU TEE is there to vouch for what it says of the interface"
-		if root != nil {
-			why = unauthenticated(root, p, found)
+		if c.root != nil {
+			why = c.unauthenticated(p)
 		}
 		if why == "" {
 			continue
@@ -216,12 +235,13 @@ func needsRelay(a verdict.Appraisal) bool {
 
 // unauthenticated says why nothing of the CPU TEE vouches for a component, "" if
 // something does.
-func unauthenticated(root *verdict.Component, p verdict.Component, found []verdict.Appraisal) string {
-	e, objects, _ := tsmEdge(root, appraisals(*root), p.Label, found)
+func (c *composite) unauthenticated(p *node) string {
+	root := c.root
+	e, objects, _ := tsmEdge(root, p)
 	if e.Status == StatusBroken {
 		return fmt.Sprintf("the evidence of %s has digests of something else", root.Label)
 	}
-	relayed, _ := reportData(root, []verdict.Component{p})
+	relayed, _ := reportData(&composite{root: root, parts: []*node{p}})
 	if slices.ContainsFunc(relayed, func(e verdict.Binding) bool {
 		return e.Status == StatusBound && e.Strength == StrengthStrong
 	}) {
@@ -230,7 +250,7 @@ func unauthenticated(root *verdict.Component, p verdict.Component, found []verdi
 	if e.Status != StatusBound || e.Strength != StrengthStrong {
 		return fmt.Sprintf("%s commits to them neither in its report data nor by measured digests of known software", root.Label)
 	}
-	need := slices.DeleteFunc(slices.Clone(unsigned), func(name string) bool { return !hasObject(found, name) })
+	need := slices.DeleteFunc(slices.Clone(unsigned), func(name string) bool { return !hasObject(p.all, name) })
 	missing := slices.DeleteFunc(slices.Clone(need), func(name string) bool { return slices.Contains(objects, name) })
 	switch {
 	case len(need) == 0:

@@ -50,7 +50,7 @@ func holder(t *testing.T, rule string, executables verdict.Claim, origin string,
 
 // tsmOutcome is what the two checks of this file say.
 func tsmOutcome(parts ...verdict.Component) string {
-	list, k := Check(parts)
+	list, k := Check(Input{Components: parts})
 	own := slices.DeleteFunc(slices.Clone(list), func(e verdict.Binding) bool { return e.Kind != KindTSM })
 	k = slices.DeleteFunc(k, func(c verdict.Cap) bool { return c.Reason.Code == verdict.ReasonUnboundComponent })
 	var open []string

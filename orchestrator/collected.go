@@ -46,6 +46,8 @@ type Collected struct {
 	Schemes *verifiers.Set
 	// Intake has the time of checking.
 	Intake verdict.Intake
+	// Simulated takes results of verifiers that trust extra roots for what they say.
+	Simulated bool
 }
 
 // CombineCollected puts results together as a lead would, and is what a relying
@@ -78,7 +80,10 @@ func CombineCollected(in Collected) (*verdict.Result, error) {
 		Commitment: c.commitment,
 	}
 	if in.Evidence != nil {
-		res.Composite = in.Evidence.Digest()
+		res.Composite, res.Lead = in.Evidence.Digest(), leadSignature(in.Evidence)
+		var unreadable []verdict.Cap
+		res.Requirements, unreadable = stock(res, in.Evidence)
+		c.caps = append(append(c.caps, unreadable...), foreignSession(in.Evidence, in.Nonce)...)
 	}
 	for _, st := range plan.Steps {
 		if st.Kind != topologies.Appraise {
@@ -95,7 +100,7 @@ func CombineCollected(in Collected) (*verdict.Result, error) {
 	c.challenges(res)
 	requireClaims(in.Schemes, res.Components)
 	requireRelays(res.Components)
-	bindings, caps := judge(res, false)
+	bindings, caps := judge(res, in.Simulated)
 	res.Bindings, res.Caps = bindings, append(caps, c.caps...)
 	if in.Topology.Head == topologies.Lead && in.Topology.Args == nil {
 		res.Caps = append(res.Caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
@@ -176,7 +181,7 @@ func (c *collection) open(name string, token []byte) []verdict.Partial {
 		c.unused(name, verdict.ReasonPARSubject, "it is about another composite")
 		return nil
 	}
-	if err = Recheck(r, c.in.Schemes); err == nil {
+	if err = RecheckStated(r, c.in.Schemes); err == nil {
 		err = RecheckPlaces(r, c.in.Nodes, r.Time)
 	}
 	if err != nil {
@@ -197,7 +202,9 @@ func (c *collection) open(name string, token []byte) []verdict.Partial {
 		}
 	}
 	for _, own := range r.Caps {
-		if !repeated(own.Reason.Code) {
+		// Without the evidence nobody can tell again who signed it as a whole.
+		unseen := c.in.Evidence == nil && r.Lead != nil && own.Reason.Code == verdict.ReasonBindingBroken
+		if unseen || !repeated(own.Reason.Code) {
 			own.Reason.Detail = name + ": " + own.Reason.Detail
 			c.caps = append(c.caps, own)
 		}
@@ -416,10 +423,15 @@ func (c *collection) challenges(res *verdict.Result) {
 		if len(part.Partials()) == 0 || part.NonceRule == topologies.RuleGiven {
 			continue
 		}
-		if want, err := rederive(res, *part); part.NonceRule != "" && err == nil && sameNonce(want, part.Nonce) {
+		want, err := rederive(res, *part)
+		if part.NonceRule != "" && err == nil && sameNonce(want, part.Nonce) {
 			continue
 		}
+		detail := "the results answer another challenge than the one given"
+		if topologies.OfComposite(part.NonceRule) && c.in.Evidence == nil && (res.Commitment == nil || errors.Is(err, topologies.ErrNeedsEvidence)) {
+			detail = fmt.Sprintf("the challenge that the results answer follows from the whole composite by rule %q, and cannot be compared without the evidence", part.NonceRule)
+		}
 		part.Partial, part.Others, part.Quorum, part.Asked, part.Sites = verdict.Partial{}, nil, 0, 0, nil
-		part.Reasons = append(part.Reasons, verdict.Reason{Code: verdict.ReasonPARNonce, Detail: "the results answer another challenge than the one given"})
+		part.Reasons = append(part.Reasons, verdict.Reason{Code: verdict.ReasonPARNonce, Detail: detail})
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/assize/assize/binding"
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/relay"
 	"github.com/assize/assize/topologies"
@@ -65,6 +64,9 @@ func (o *Orchestrator) expression(r Request) topologies.Expr {
 func (o *Orchestrator) components(tree *evidence.Tree) ([]topologies.Component, error) {
 	var out []topologies.Component
 	for _, leaf := range tree.Leaves() {
+		if isInventory(leaf) {
+			continue // which the lead reads itself
+		}
 		label := leaf.Path()
 		if label == "" {
 			label = "evidence" // a bare record has no label of its own
@@ -131,13 +133,8 @@ func PlanInput(tree *evidence.Tree, parts []topologies.Component) topologies.Inp
 	return topologies.Input{Components: parts, Adjust: adjustment(tree), Commit: commitment(tree)}
 }
 
-// commitment is what a composite says of itself that its CPU TEE commits to.
-func commitment(tree *evidence.Tree) *evidence.Commitment {
-	if !tree.Commits() {
-		return nil
-	}
-	return &evidence.Commitment{Leaves: tree.LeafDigests(), Signer: tree.LeadSigner()}
-}
+// commitment is what the challenges depend on by what a composite says of itself.
+func commitment(tree *evidence.Tree) *evidence.Commitment { return tree.Commitment() }
 
 func adjustment(tree *evidence.Tree) *topologies.Adjustment {
 	t := tree.Ratsd()
@@ -433,20 +430,26 @@ func (o *Orchestrator) conclude(ctx context.Context, c conclusion) (*verdict.Res
 		Nonce: c.request.Nonce, Composite: c.tree.Digest(), Components: c.parts,
 		Node: o.o.Peers.self(), Receipts: c.receipts,
 	}
-	if slices.ContainsFunc(c.parts, func(p verdict.Component) bool { return p.NonceRule == topologies.RuleCommitment }) {
+	if slices.ContainsFunc(c.parts, func(p verdict.Component) bool { return topologies.OfComposite(p.NonceRule) }) {
 		res.Commitment = commitment(c.tree)
 	}
-	res.Bindings, res.Caps = judge(res, o.o.Simulated)
-	res.Caps = append(res.Caps, related...)
-	res.Caps = append(res.Caps, foreignSession(c.tree, res.Nonce)...)
+	res.Lead = leadSignature(c.tree)
+	others := append(related, foreignSession(c.tree, res.Nonce)...)
 	if c.asSubmitted {
-		res.Caps = append(res.Caps, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
+		others = append(others, verdict.Cap{Tier: verdict.TierAffirming, Reason: verdict.Reason{
 			Code: verdict.ReasonAsSubmitted, Detail: "the topology asks for what was submitted, so a component that was left out is not missed"}})
 	}
-	res.Interconnects = binding.Interconnects(res.Components)
-	res.Outcome = verdict.Combine(res.Components, res.Caps)
+	demanded, unreadable := stock(res, c.tree)
+	pass(ctx, res, judgement{
+		policy: o.o.Policy, requirements: append(demanded, o.o.Requirements...), simulated: o.o.Simulated, others: append(others, unreadable...),
+	})
 	if _, err := verdict.SignResult(o.o.Signer, res, o.o.Lifetime); err != nil {
 		return nil, err
+	}
+	if o.o.DryRun != nil {
+		other := Rejudge(ctx, res, o.o.Schemes, Rejudgement{Policy: o.o.DryRun, Requirements: o.o.Requirements, Simulated: o.o.Simulated})
+		d := res.Compare(other)
+		res.DryRun = &d
 	}
 	return res, nil
 }

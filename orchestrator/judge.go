@@ -20,7 +20,11 @@ import (
 // a relying party can repeat it. simulated says that results of verifiers with
 // extra roots may be affirming; it was asked for, or it is not so.
 func judge(r *verdict.Result, simulated bool) ([]verdict.Binding, []verdict.Cap) {
-	edges, caps := binding.Check(r.Components)
+	edges, caps := binding.Check(binding.Input{
+		Components: r.Components, Lead: r.Lead, AcceptNonce: r.Policy.Relaxes(verdict.ReasonUnboundComponent),
+	})
+	caps = append(caps, verdict.Complete(r.Requirements, r.Components)...)
+	caps = append(caps, unvouched(r)...)
 	caps = append(caps, freshness(r)...)
 	caps = append(caps, extraRoots(r, simulated)...)
 	if !r.VerificationTime.IsZero() {
@@ -65,20 +69,25 @@ func extraRoots(r *verdict.Result, simulated bool) []verdict.Cap {
 	if who == nil {
 		return nil
 	}
-	tier := verdict.TierWarning
+	why := verdict.Reason{Code: verdict.ReasonExtraRoots, Detail: "roots beyond those of the vendors were trusted for: " + strings.Join(who, ", ")}
 	if simulated {
-		tier = verdict.TierAffirming
+		return []verdict.Cap{{Tier: verdict.TierAffirming, Reason: why}}
 	}
-	return []verdict.Cap{{Tier: tier, Reason: verdict.Reason{
-		Code: verdict.ReasonExtraRoots, Detail: "roots beyond those of the vendors were trusted for: " + strings.Join(who, ", ")}}}
+	return []verdict.Cap{{Tier: verdict.TierWarning, Reason: why.Compared(verdict.Comparison{
+		Expected: "roots of the vendors alone", Observed: "further roots", Source: "nobody accepted simulated machines"})}}
 }
 
 func believesSimulated(p verdict.Partial) bool {
 	return slices.ContainsFunc(p.Appraisal().Reasons, func(x verdict.Reason) bool { return x.Code == verdict.ReasonExtraRoots })
 }
 
-// foreignSession contraindicates a ratsd token that names another session.
+// foreignSession contraindicates a ratsd token, and runtime data, that name another
+// session.
 func foreignSession(tree *evidence.Tree, nonce []byte) []verdict.Cap {
+	if d := tree.RuntimeData(); d != nil && nonce != nil && !sameNonce(d.Nonce(), nonce) {
+		return []verdict.Cap{{Tier: verdict.TierContraindicated, Reason: verdict.Reason{
+			Code: verdict.ReasonNonceMismatch, Detail: "the runtime data of the composite are about another session nonce"}}}
+	}
 	t := tree.Ratsd()
 	if t == nil || nonce == nil || sameNonce(t.Nonce, nonce) {
 		return nil
@@ -101,9 +110,9 @@ func requireClaims(schemes *verifiers.Set, parts []verdict.Component) {
 			return claim == verdict.ClaimNone || claim == verdict.ClaimUnexpected
 		}
 		for _, name := range sc.Required {
-			if slices.ContainsFunc(parts[i].Partials(), func(p verdict.Partial) bool { return open(p, name) }) {
-				parts[i].Reasons = append(parts[i].Reasons, verdict.Reason{
-					Code: verdict.ReasonClaimNotAsserted, Detail: fmt.Sprintf("the verifier says nothing about %s", name)})
+			why := verdict.Reason{Code: verdict.ReasonClaimNotAsserted, Detail: fmt.Sprintf("the verifier says nothing about %s", name)}
+			if slices.ContainsFunc(parts[i].Partials(), func(p verdict.Partial) bool { return open(p, name) }) && !slices.Contains(parts[i].Reasons, why) {
+				parts[i].Reasons = append(parts[i].Reasons, why)
 			}
 		}
 	}

@@ -91,6 +91,14 @@ type Options struct {
 	// References are documents about which components belong to a machine and which
 	// depends on which; nil for none.
 	References References
+	// Policy judges whole machines; nil for the rules of this package alone.
+	Policy Policy
+	// DryRun is a policy that is tried beside the active one: how the verdict would
+	// differ stands in Result.DryRun and changes nothing. Nil for none.
+	DryRun Policy
+	// Requirements are what has to be there, by the configuration; nil where only
+	// the topology and the policy say so.
+	Requirements []verdict.Requirement
 	// Auditor records every request and what came of it; nil for nobody. With
 	// AuditRequired there is no verdict without a record (ErrAudit).
 	Auditor       Auditor
@@ -239,7 +247,7 @@ func (o *Orchestrator) judged(ctx context.Context, r Request, t *trail) (*verdic
 // hashAhead begins to hash a composite while it is taken apart: with hundreds
 // of kilobytes that takes as long as the rest of the planning.
 func hashAhead(tree *evidence.Tree) {
-	if tree.Commits() {
+	if tree.Convention() != "" {
 		go tree.LeafDigests()
 	}
 	go tree.Digest()

@@ -29,10 +29,15 @@ func Components(schemes *verifiers.Set, tree *evidence.Tree, max int) ([]topolog
 // from the results that it signed over: that challenges follow from the session
 // nonce, what class of component each scheme judges, that required claims are
 // asserted, and what bindings and freshness cap. The result must have passed
-// verdict.VerifyResult; schemes are the relying party's own.
-func Recheck(r *verdict.Result, schemes *verifiers.Set) error {
-	if err := RecheckNonces(r); err != nil {
-		return err
+// verdict.VerifyResult; schemes are the relying party's own. A *NeedsEvidence
+// says that everything else holds, and that the verdict is better than a warning.
+func Recheck(r *verdict.Result, schemes *verifiers.Set) error { return recheck(r, schemes, false) }
+
+// recheck is Recheck; simulated says that the relying party takes extra roots.
+func recheck(r *verdict.Result, schemes *verifiers.Set, simulated bool) error {
+	nonces := RecheckNonces(r)
+	if nonces != nil && !needsEvidence(nonces) {
+		return nonces
 	}
 	again := *r
 	again.Components = slices.Clone(r.Components)
@@ -57,10 +62,13 @@ func Recheck(r *verdict.Result, schemes *verifiers.Set) error {
 	if err := recheckInterconnects(r.Interconnects, binding.Interconnects(again.Components)); err != nil {
 		return err
 	}
-	_, caps := judge(&again, false)
+	_, caps := judge(&again, simulated)
 	allowed := verdict.Combine(again.Components, append(slices.Clone(r.Caps), caps...))
 	if allowed.Tier.WorseThan(r.Outcome.Tier) {
 		return fmt.Errorf("orchestrator: the verdict says %s, but its own results give %s: %v", r.Outcome.Tier, allowed.Tier, allowed.Reasons)
+	}
+	if verdict.TierWarning.WorseThan(r.Outcome.Tier) {
+		return nonces
 	}
 	return nil
 }
@@ -87,8 +95,10 @@ func recheckInterconnects(stated, allowed []verdict.Interconnect) error {
 // RecheckNonces repeats, on the relying party's side, the derivation of every
 // component's challenge from the session nonce that the verdict names. A
 // component whose challenge was given by hand (rule "given") has none to
-// repeat. The result must have passed verdict.VerifyResult.
+// repeat. The result must have passed verdict.VerifyResult. A *NeedsEvidence says
+// that all others do follow.
 func RecheckNonces(r *verdict.Result) error {
+	var needs []evidence.Path
 	for _, c := range r.Components {
 		if c.NonceRule == "" && len(c.Nonce) > 0 {
 			return fmt.Errorf("orchestrator: %s was asked with a challenge, and no rule says where it comes from", c.Label)
@@ -97,9 +107,16 @@ func RecheckNonces(r *verdict.Result) error {
 			continue
 		}
 		want, err := rederive(r, c)
+		if errors.Is(err, topologies.ErrNeedsEvidence) {
+			needs = append(needs, c.Label)
+			continue
+		}
 		if err != nil || !sameNonce(want, c.Nonce) {
 			return fmt.Errorf("orchestrator: %s was asked with a challenge that does not follow from the session nonce by rule %q", c.Label, c.NonceRule)
 		}
+	}
+	if needs != nil {
+		return &NeedsEvidence{Components: needs}
 	}
 	return nil
 }
@@ -107,18 +124,21 @@ func RecheckNonces(r *verdict.Result) error {
 // rederive repeats a derivation. A commitment covers every component that the
 // verdict speaks about, or it would not be one.
 func rederive(r *verdict.Result, c verdict.Component) ([]byte, error) {
-	if c.NonceRule != topologies.RuleCommitment {
+	if !topologies.OfComposite(c.NonceRule) {
 		return topologies.DeriveNonce(c.NonceRule, r.Nonce)
 	}
 	if r.Commitment == nil {
 		return nil, errors.New("orchestrator: the verdict does not say what the commitment is to")
 	}
 	for _, p := range r.Components {
+		if !evidence.CommitsToEvidence(c.NonceRule) {
+			break
+		}
 		if p.Evidence != ([sha256.Size]byte{}) && !covered(r.Commitment, p.Label) {
 			return nil, fmt.Errorf("orchestrator: the commitment of %s does not cover %s", c.Label, p.Label)
 		}
 	}
-	return topologies.DeriveCommitment(*r.Commitment, r.Nonce, c.Label)
+	return topologies.DeriveBound(c.NonceRule, *r.Commitment, r.Nonce, c.Label)
 }
 
 // covered: the component is a leaf, or one device of a leaf.
@@ -190,6 +210,12 @@ func RecheckEvidence(r *verdict.Result, schemes *verifiers.Set, tree *evidence.T
 		if c := commitment(tree); c == nil || !maps.Equal(c.Leaves, r.Commitment.Leaves) {
 			return errors.New("orchestrator: the commitment in the verdict is to other leaves than those in the evidence")
 		}
+		if err := recheckCommitment(r, commitment(tree)); err != nil {
+			return err
+		}
+	}
+	if err := recheckInventory(r, tree); err != nil {
+		return err
 	}
 	parts, err := Components(schemes, tree, limits.Default().Leaves)
 	if err != nil {
@@ -217,5 +243,5 @@ func RecheckEvidence(r *verdict.Result, schemes *verifiers.Set, tree *evidence.T
 			return fmt.Errorf("orchestrator: the verdict speaks about %s, which is not in the evidence", label)
 		}
 	}
-	return nil
+	return recheckSession(r, tree)
 }

@@ -293,7 +293,7 @@ func (r *run) takeIn(a *relay.Answer, env *relay.Envelope, mine []int) {
 			var intake *verdict.IntakeError
 			switch {
 			case errors.As(err, &intake):
-				why = append(why, verdict.Reason{Code: intake.Code, Detail: intake.Detail})
+				why = append(why, verdict.Reason{Code: intake.Code, Detail: intake.Detail}.Compared(intake.Compared))
 			case err != nil:
 				why = append(why, verdict.Reason{Code: verdict.ReasonBadPAR, Detail: "the result cannot be read"})
 			default:
