@@ -46,8 +46,9 @@ var importTable = []importRow{
 	{place: "endorsements/check", may: []string{"endorsements", "internal/strictjson", "internal/limits", "verifiers/nvidia/..."}, inTests: []string{"attester/..."}},
 	{place: "endorsements/...", may: []string{"internal/strictjson", "internal/limits"}, inTests: []string{"attester/..."}},
 	{place: "corim/...", may: []string{"trust", "internal/limits"}},
+	{place: "explain", may: []string{"verdict", "evidence", "binding", "schemas", "internal/limits", "internal/strictjson"}, inTests: []string{"trust"}},
 	{place: "audit/...", may: []string{"audit", "verdict", "trust", "internal/limits"}},
-	{place: "policy/...", may: []string{"verdict", "internal/limits"}},
+	{place: "policy/...", may: []string{"evidence/...", "verdict", "internal/limits"}, inTests: []string{"trust"}},
 	{place: "binding/...", may: []string{"evidence/...", "verdict", "internal/limits"}, inTests: []string{"trust"}},
 
 	// A node signs what its scheme found, so the framework knows trust; the
@@ -78,6 +79,10 @@ var importTable = []importRow{
 	{place: "orchestrator/...", may: []string{
 		"topologies/...", "binding/...", "policy/...", "relay", "verdict", "verifiers", "evidence/...", "trust", "corim", "audit", "internal/limits",
 	}, inTests: []string{"attester/...", "endorsements"}},
+
+	{place: "relyingparty", may: []string{
+		"verdict", "orchestrator", "policy", "trust", "evidence/...", "topologies/...", "verifiers", "corim", "internal/limits",
+	}, inTests: []string{"verifiers/all"}},
 
 	{place: "fabric/embed", may: []string{"fabric", "internal/limits"}},
 	{place: "fabric/...", may: []string{
@@ -164,7 +169,7 @@ var bareNet = []string{"net/http", "net/netip", "net/url", "net/mail", "net/text
 var core = []string{
 	"evidence/...", "verdict/...", "trust/...", "verifiers/...", "topologies/...",
 	"binding/...", "corim/...", "endorsements/...", "policy/...",
-	"relay", "audit",
+	"relay", "audit", "explain", "relyingparty",
 }
 
 // impure lists, by import path, the identifiers that read the clock or the
