@@ -21,6 +21,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -36,6 +37,12 @@ import (
 // Appraiser is what the front door stands in front of.
 type Appraiser interface {
 	Appraise(ctx context.Context, r orchestrator.Request) (*verdict.Result, error)
+}
+
+// FormatSigner is an Appraiser that signs its verdicts in other formats than that
+// in which they come. Without it these formats are not on offer.
+type FormatSigner interface {
+	Sign(r *verdict.Result, f verdict.Format) ([]byte, error)
 }
 
 // Verifier describes one component verifier for GET /v1/verifiers.
@@ -79,6 +86,8 @@ type server struct {
 	o       Options
 	slots   chan struct{} // appraisals
 	uploads chan struct{} // bodies being read
+	// sign makes further formats, nil where nobody can.
+	sign func(*verdict.Result, verdict.Format) ([]byte, error)
 }
 
 // New returns the handler.
@@ -96,6 +105,9 @@ func New(o Options) (http.Handler, error) {
 		o.Budget = 10 * time.Second
 	}
 	s := &server{o: o, slots: make(chan struct{}, o.InFlight), uploads: make(chan struct{}, uploadsPerSlot*o.InFlight)}
+	if f, ok := o.Appraiser.(FormatSigner); ok {
+		s.sign = f.Sign
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/appraise", s.appraise)
 	mux.HandleFunc("GET /v1/verifiers", s.verifiers)
@@ -151,10 +163,9 @@ func (s *server) unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Requ
 }
 
 func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
-	form, ok := negotiate(r.Header.Values("Accept"), s.o.Parallel)
-	if !ok {
-		s.problem(w, r, problem{Status: http.StatusNotAcceptable, Code: "not-acceptable",
-			Detail: "a verdict is available as application/json, application/eat+jwt or application/cmw+json, the results of a parallel topology as application/cmw+cbor"})
+	forms := negotiate(r.Header.Values("Accept"), s.forms())
+	if len(forms) == 0 {
+		s.problem(w, r, problem{Status: http.StatusNotAcceptable, Code: "not-acceptable", Detail: "a verdict is available as " + available(s.forms())})
 		return
 	}
 	req, ok := s.upload(w, r)
@@ -176,7 +187,7 @@ func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, s.explain(r, err))
 		return
 	}
-	s.answer(w, r, form, res, req)
+	s.answer(w, r, forms, res, req)
 }
 
 // uploadsPerSlot bounds how many bodies are read at once, and with them the
@@ -266,31 +277,52 @@ func (s *server) explain(r *http.Request, err error) problem {
 	return problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"}
 }
 
-func (s *server) answer(w http.ResponseWriter, r *http.Request, form string, res *verdict.Result, req *orchestrator.Request) {
-	var body []byte
-	var err error
-	ct := form
-	switch form {
-	case typeEAR:
-		body, ct = res.Token, verdict.ResultMediaType().String()
-	case typeCMW:
-		body, err = verdict.EncodeBundle(verdict.Bundle{Verdict: res.Token, Evidence: req.Evidence, EvidenceType: req.MediaType})
-	case typeResults:
-		if body, err = verdict.EncodeResults(res, true); err != nil {
+// answer writes the verdict in the first of the forms in which it can be had.
+func (s *server) answer(w http.ResponseWriter, r *http.Request, forms []form, res *verdict.Result, req *orchestrator.Request) {
+	var unfit *verdict.FormatError
+	for _, f := range forms {
+		body, err := s.encode(f, res, req)
+		switch {
+		case errors.As(err, &unfit):
+			continue
+		case errors.Is(err, errNoResults):
 			s.problem(w, r, problem{Status: http.StatusServiceUnavailable, Code: "no-results", Detail: "no verifier gave a result, or more did than one answer can have"})
 			return
+		case err != nil:
+			s.o.Logger.ErrorContext(r.Context(), "verdict cannot be encoded", "error", err)
+			s.problem(w, r, problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"})
+			return
 		}
-	default:
-		body, err = json.MarshalIndent(res.Document(), "", "  ")
-		body = append(body, '\n')
-	}
-	if err != nil {
-		s.o.Logger.ErrorContext(r.Context(), "verdict cannot be encoded", "error", err)
-		s.problem(w, r, problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "internal error"})
+		w.Header().Set("Content-Type", f.String())
+		s.write(w, r, http.StatusOK, body)
 		return
 	}
-	w.Header().Set("Content-Type", ct)
-	s.write(w, r, http.StatusOK, body)
+	s.problem(w, r, problem{Status: http.StatusNotAcceptable, Code: "not-acceptable",
+		Detail: "there is no verdict on this machine as " + forms[0].String() + ": " + unfit.Detail})
+}
+
+// errNoResults: a collection without results could not be told from one that
+// somebody has emptied.
+var errNoResults = errors.New("no results")
+
+// encode makes the body of an answer.
+func (s *server) encode(f form, res *verdict.Result, req *orchestrator.Request) ([]byte, error) {
+	switch {
+	case f.format != "" && f.format != verdict.FormatP23JWT:
+		return s.sign(res, f.format)
+	case f.base == typeEAR:
+		return res.Token, nil
+	case f.base == typeCMW:
+		return verdict.EncodeBundle(verdict.Bundle{Verdict: res.Token, Evidence: req.Evidence, EvidenceType: req.MediaType})
+	case f.base == typeResults:
+		body, err := verdict.EncodeResults(res, true)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoResults, err)
+		}
+		return body, nil
+	}
+	body, err := json.MarshalIndent(res.Document(), "", "  ")
+	return append(body, '\n'), err
 }
 
 func (s *server) write(w http.ResponseWriter, r *http.Request, status int, body []byte) {

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -15,12 +16,14 @@ import (
 	"strings"
 
 	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
 )
 
 // Forms of a verdict.
 const (
 	typeJSON = "application/json"
 	typeEAR  = "application/eat+jwt"
+	typeCWT  = "application/eat+cwt"
 	typeCMW  = "application/cmw+json"
 	// typeResults are the bare results of a parallel topology, for a relying party
 	// that combines them itself.
@@ -51,46 +54,137 @@ func (s *server) problem(w http.ResponseWriter, r *http.Request, p problem) {
 	s.write(w, r, p.Status, body)
 }
 
-// negotiate picks the form of the answer from the Accept headers: the highest
-// quality wins, our order breaks ties. No header means JSON. bare says that the
-// results may go without a verdict around them.
-func negotiate(accept []string, bare bool) (string, bool) {
-	if len(accept) == 0 {
-		return typeJSON, true
-	}
-	best, bestQ := "", 0.0
-	forms := []string{typeJSON, typeEAR, typeCMW}
-	if bare {
-		forms = append(forms, typeResults)
-	}
-	for _, form := range forms {
-		if q := quality(form, accept); q > bestQ {
-			best, bestQ = form, q
-		}
-	}
-	return best, best != ""
+// form is one in which a verdict can be had: a media type, and of signed ones the
+// format with its profile.
+type form struct {
+	base   string
+	format verdict.Format
 }
 
-// quality is the q-value that the most specific matching range gives a form.
-func quality(form string, accept []string) float64 {
-	q, specific := 0.0, -1
+// String is the Content-Type.
+func (f form) String() string {
+	if f.format == "" {
+		return f.base
+	}
+	return f.format.MediaType().String()
+}
+
+// forms are those on offer, in our order. Of one media type the first is the one
+// that is meant where no profile is named.
+func (s *server) forms() []form {
+	out := []form{{base: typeJSON}, {typeEAR, verdict.FormatP23JWT}, {base: typeCMW}}
+	if s.o.Parallel {
+		out = append(out, form{base: typeResults})
+	}
+	if s.sign == nil {
+		return out
+	}
+	for _, f := range verdict.Formats() {
+		if f != verdict.FormatP23JWT {
+			out = append(out, form{f.MediaType().Base, f})
+		}
+	}
+	return out
+}
+
+// available lists forms for who asked for another one.
+func available(forms []form) string {
+	names := make([]string, len(forms))
+	for i, f := range forms {
+		names[i] = f.String()
+	}
+	return strings.Join(names, ", ")
+}
+
+// negotiate gives the forms that the Accept headers allow: the highest quality
+// first, our order among equals. No header means JSON.
+func negotiate(accept []string, forms []form) []form {
+	if len(accept) == 0 {
+		return []form{{base: typeJSON}}
+	}
+	ranges := mediaRanges(accept)
+	quality := make(map[form]float64, len(forms))
+	var out []form
+	for _, f := range forms {
+		if quality[f] = f.quality(ranges); quality[f] > 0 {
+			out = append(out, f)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b form) int { return cmp.Compare(quality[b], quality[a]) })
+	return out
+}
+
+// mediaRange is one range of an Accept header. Of its parameters only the profile
+// of a token and the quality are looked at.
+type mediaRange struct {
+	base, profile string
+	q             float64
+}
+
+// mediaRanges reads Accept headers; what is no media range is left out.
+func mediaRanges(accept []string) []mediaRange {
+	var out []mediaRange
 	for _, header := range accept {
-		for item := range strings.SplitSeq(header, ",") {
+		for _, item := range splitList(header) {
 			base, params, err := mime.ParseMediaType(strings.TrimSpace(item))
 			if err != nil {
 				continue
 			}
-			level := slices.Index([]string{"*/*", form[:strings.IndexByte(form, '/')] + "/*", form}, base)
-			if level < 0 || level < specific {
-				continue
-			}
-			v := 1.0
+			one := mediaRange{base: base, profile: params["eat_profile"], q: 1}
 			if s, ok := params["q"]; ok {
-				if v, err = strconv.ParseFloat(s, 64); err != nil || v < 0 || v > 1 {
+				if one.q, err = strconv.ParseFloat(s, 64); err != nil || !(one.q >= 0 && one.q <= 1) {
 					continue
 				}
 			}
-			q, specific = v, level
+			switch base { // the spelling of drafts before RFC 9782 (decision D-21)
+			case "application/eat-jwt":
+				one.base = typeEAR
+			case "application/eat-cwt":
+				one.base = typeCWT
+			}
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// splitList cuts a header at its commas, but not at those in quoted texts, which
+// profiles have.
+func splitList(header string) []string {
+	var out []string
+	start, quoted := 0, false
+	for i := 0; i < len(header); i++ {
+		switch {
+		case quoted && header[i] == '\\':
+			i++
+		case header[i] == '"':
+			quoted = !quoted
+		case header[i] == ',' && !quoted:
+			out = append(out, header[start:i])
+			start = i + 1
+		}
+	}
+	return append(out, header[start:])
+}
+
+// quality is the q-value that Accept headers give a media type without profile.
+func quality(base string, accept []string) float64 {
+	return form{base: base}.quality(mediaRanges(accept))
+}
+
+// quality is the q-value that the most specific matching range gives a form.
+func (f form) quality(ranges []mediaRange) float64 {
+	q, specific := 0.0, -1
+	for _, one := range ranges {
+		level := slices.Index([]string{"*/*", f.base[:strings.IndexByte(f.base, '/')] + "/*", f.base}, one.base)
+		if one.profile != "" {
+			if level < 0 || one.profile != f.format.Profile() {
+				continue
+			}
+			level = 3 // more than that of a bare type
+		}
+		if level >= 0 && level >= specific {
+			q, specific = one.q, level
 		}
 	}
 	return q

@@ -248,7 +248,9 @@ func TestNRASProcesses(t *testing.T) {
 	c := appraise(t, url+"/v1/appraise").Components["gpu/0"]
 	raw, err := json.Marshal(c)
 	must(t, err)
-	if c["tier"] != "warning" || strings.Count(string(raw), nras.Name+"/v3") != 1 || strings.Contains(string(raw), verdict.ReasonQuorumNotReached) {
+	answers, err := json.Marshal(c["quorum"]) // of two equal answers, the one with the lower key stands for the component
+	must(t, err)
+	if c["tier"] != "warning" || strings.Count(string(answers), nras.Name+"/v3") != 1 || strings.Contains(string(raw), verdict.ReasonQuorumNotReached) {
 		t.Errorf("%s", raw)
 	}
 	if n := len(service.Asked()); n != 1 {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,11 @@ type appraiseFlags struct {
 	trust        string
 	corim        corimFlags
 	output       string
+	policy       string
+	dryRun       string
+	require      []string
+	include      includeFlags
+	replay       replayFlags
 }
 
 func newAppraise(g *globals) *cobra.Command {
@@ -51,10 +57,18 @@ Of several files the worst tier decides the exit status:
   assize appraise recorded.cmw --at 2025-07-01T00:00:00Z \
       --component-nonce gpu=4cff… --endorsements collateral/ -o json
   assize appraise hgx/evidence.cmw --nonce 8f3c… --trust hgx/trust.json --endorsements hgx/endorsements \
-      --corim hgx --corim-trust hgx/corim-trust.json`,
+      --corim hgx --corim-trust hgx/corim-trust.json
+  assize appraise machine.cmw --nonce 8f3c… -o bundle --include all > bundle.json
+  assize appraise --replay bundle.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "evidence-policy", "media-type", "attesters", "trust", "corim", "corim-trust"); err != nil {
+			if err := notEmpty(cmd, "nonce", "component-nonce", "at", "topology", "optional", "endorsements", "evidence-policy", "media-type", "attesters", "policy", "dry-run", "require", "trust", "corim", "corim-trust", "include", "replay"); err != nil {
 				return err
+			}
+			if err := errors.Join(f.include.check(f.output), f.replay.check(cmd, f.output, args)); err != nil {
+				return err
+			}
+			if f.replay.bundle != "" {
+				return runReplay(cmd, g, f)
 			}
 			return runAppraise(cmd, g, f, args)
 		},
@@ -67,12 +81,17 @@ Of several files the worst tier decides the exit status:
 	fl.StringVar(&f.endorsements, "endorsements", "", "folder of offline collateral")
 	fl.BoolVar(&f.online, "online", false, "fetch collateral that is missing (whom to ask: endorsements_online of the configuration)")
 	fl.StringArrayVar(&f.policies, "evidence-policy", nil, "edited appraisal policy of a scheme (assize schemes policy prints the defaults; repeatable)")
+	fl.StringVar(&f.policy, "policy", "", "policy for whole machines: a name of the library (assize policy list) or FILE.rego (default: that of the configuration, \"default\")")
+	fl.StringVar(&f.dryRun, "dry-run", "", "a second policy to try beside the active one; text and json say how the verdict would differ")
+	fl.StringArrayVar(&f.require, "require", nil, "LABEL[:SCHEME][=N|>=N|?]: components that have to be there, whatever is submitted (repeatable)")
 	fl.StringVar(&f.trust, "trust", "", "file of extra roots, for simulated machines (assize simulate writes one)")
 	f.corim.add(fl)
+	f.include.add(fl)
+	f.replay.add(fl)
 	fl.StringVar(&f.mediaType, "media-type", "", "media type of the whole message (default: by content)")
 	fl.StringArrayVar(&f.optional, "optional", nil, "label pattern of components that may lack a verdict (repeatable)")
 	fl.StringArrayVar(&f.attesters, "attesters", nil, "JWK set with the keys of lead attesters that sign whole composites (repeatable)")
-	fl.StringVarP(&f.output, "output", "o", "text", "text, json, ear (signed verdict), bundle (signed verdict with its evidence) or pars (the signed results of a parallel topology, for assize verdict combine)")
+	fl.StringVarP(&f.output, "output", "o", "text", "text, json, a signed verdict (ear, ear-p04, cwt or tdx-gpu: see docs/formats.md), bundle (signed verdict with its evidence) or pars (the signed results of a parallel topology, for assize verdict combine)")
 	return cmd
 }
 
@@ -83,8 +102,11 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	if len(files) > 1 && f.nonce != "" {
 		return usage("a nonce is for one composite, and %d files were given", len(files))
 	}
-	if !strings.Contains(" text json ear bundle pars ", " "+f.output+" ") {
-		return usage("-o %q: want text, json, ear, bundle or pars", f.output)
+	if _, err := verdict.ParseFormat(f.output); err != nil && !strings.Contains(" text json bundle pars ", " "+f.output+" ") {
+		return usage("-o %q: want text, json, ear, ear-p04, cwt, tdx-gpu, bundle or pars", f.output)
+	}
+	if f.output == string(verdict.FormatP04CWT) && len(files) > 1 {
+		return usage("-o cwt writes bytes for one composite, and %d files were given", len(files))
 	}
 	template, err := f.request(cmd)
 	if err != nil {
@@ -103,6 +125,9 @@ func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []strin
 	c.Online.Enabled = c.Online.Enabled || f.online
 	c.EvidencePolicies = append(c.EvidencePolicies, f.policies...)
 	c.Attesters = append(c.Attesters, f.attesters...)
+	c.Requirements = append(c.Requirements, f.require...)
+	c.Policy = cmp.Or(f.policy, c.Policy)
+	c.DryRun = cmp.Or(f.dryRun, c.DryRun)
 	log, err := g.logger(cmd, slog.LevelWarn)
 	if err != nil {
 		return err
@@ -147,10 +172,16 @@ func appraiseFile(cmd *cobra.Command, s *stack, f *appraiseFlags, r orchestrator
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return res, printResult(cmd, f.output, res, r)
+	if f.include.kinds != nil {
+		return res, s.printBundle(cmd, f, r, res)
+	}
+	return res, printResult(cmd, f.output, res, r, s.lead.Sign)
 }
 
-func printResult(cmd *cobra.Command, output string, res *verdict.Result, r orchestrator.Request) error {
+func printResult(cmd *cobra.Command, output string, res *verdict.Result, r orchestrator.Request, sign func(*verdict.Result, verdict.Format) ([]byte, error)) error {
+	if f, err := verdict.ParseFormat(output); err == nil {
+		return printFormat(cmd, f, res, sign)
+	}
 	out := cmd.OutOrStdout()
 	var raw []byte
 	var err error
@@ -160,8 +191,6 @@ func printResult(cmd *cobra.Command, output string, res *verdict.Result, r orche
 		return nil
 	case "json":
 		raw, err = json.MarshalIndent(res.Document(), "", "  ")
-	case "ear":
-		raw = res.Token
 	case "pars":
 		raw, err = verdict.EncodeResults(res, false)
 	case "bundle":

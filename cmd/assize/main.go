@@ -131,7 +131,7 @@ returns one signed verdict.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w, see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(newAppraise(g), newServe(g), newVerifier(g), newInspect(), newSimulate(g), newVerdict(), newKeys(g), newTopology(g), newAudit(g), newCorim(g), newSchemes(), newEndorsements(g), newVersion())
+	root.AddCommand(newAppraise(g), newServe(g), newVerifier(g), newInspect(), newSimulate(g), newVerdict(), newExplain(), newKeys(g), newTopology(g), newAudit(g), newCorim(g), newSchemes(), newPolicy(), newEndorsements(g), newVersion())
 	return root
 }
 

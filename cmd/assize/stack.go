@@ -69,7 +69,9 @@ type stack struct {
 	lead      *orchestrator.Orchestrator
 	corims    *store.Store         // reference values of a service; nil if it has none
 	given     verifiers.References // those of one run, from its flags; nil if it has none
-	stop      []func(context.Context) error
+	// collateral is all that the verifiers in this process have; nil without any.
+	collateral func(context.Context) *endorsements.Bundle
+	stop       []func(context.Context) error
 }
 
 // start brings up server, connection, services and lead, in this order. On an
@@ -279,6 +281,7 @@ func (s *stack) serve(ctx context.Context, r role) error {
 	if err := s.online(&options, r.oneShot); err != nil {
 		return err
 	}
+	s.keepCollateral(options)
 	node, err := s.appraisers(options)
 	if err != nil {
 		return err
@@ -347,6 +350,9 @@ func (s *stack) startLead(ctx context.Context, r role) error {
 		}
 		s.stop = append(s.stop, func(context.Context) error { sp.Close(); return nil })
 		o.Spender = spender{sp}
+	}
+	if err := s.machinePolicy(&o); err != nil {
+		return err
 	}
 	if o.Auditor, err = s.openAudit(ctx, r, signer); err != nil {
 		return err

@@ -133,7 +133,7 @@ func (p *planner) flow(plan *topologies.Plan, s *submission, expose bool) (*topo
 		_, seals := n.SealKey(time.Now())
 		return true, seals
 	}}
-	if s.tree.Commits() {
+	if s.tree.Convention() != "" {
 		in.Commit = slices.Sorted(maps.Keys(s.tree.LeafDigests()))
 	}
 	return topologies.NewFlow(plan, in)

@@ -4,20 +4,15 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/assize/assize/api"
-	"github.com/assize/assize/cmd/assize/internal/render"
-	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
-	"github.com/assize/assize/orchestrator"
+	"github.com/assize/assize/relyingparty"
 	"github.com/assize/assize/topologies"
+	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
-	"github.com/assize/assize/verifiers/all"
 )
 
 // combineFlags are the flags of "assize verdict combine".
@@ -25,9 +20,7 @@ type combineFlags struct {
 	trust, nodes    []string
 	topology, nonce string
 	at, output      string
-	evidence        string
-	mediaType       string
-	recorded        bool
+	own             ownFlags
 }
 
 func newVerdictCombine() *cobra.Command {
@@ -37,18 +30,20 @@ func newVerdictCombine() *cobra.Command {
 		Short: "Put results together that were collected without a lead",
 		Long: `Combine is for a relying party that asks several verifiers itself: it takes signed
 results and says what follows from all of them, by a topology of its own. A FILE
-is a partial result or a verdict (compact JWT), a bundle (-o bundle), or a
+is a partial result or a verdict (compact JWT or CWT), a bundle (-o bundle), or a
 collection of results (-o pars, or application/cmw+cbor from the API).
 The topology says which components must be there, and which have several
 verifiers: of those the worst answer counts, disagreement is said with each
 signer, and as many as the quorum says have to have answered. With node files a
 place in the topology is a node, and only its verifiers count there.
+--policy and --require judge the whole as for verify; what the policies of leads
+said does not count then.
 Nothing is signed and no other process is asked. Exit status as for verify.`,
 		Example: `  assize appraise machine.cmw --nonce 8f3c… --topology 'parallel(cpu, gpu)' -o pars > a.json
   assize verdict combine a.json b.jwt --nonce 8f3c… --trust jwks.json --node site-b.node.json \
       --topology 'parallel(cpu, parallel(quorum 2: gpu@site-a, gpu@site-b))'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := notEmpty(cmd, "trust", "node", "topology", "nonce", "at", "evidence", "media-type"); err != nil {
+			if err := notEmpty(cmd, "trust", "node", "topology", "nonce", "at", "evidence", "media-type", "policy", "require"); err != nil {
 				return err
 			}
 			return runCombine(cmd, f, args)
@@ -60,9 +55,7 @@ Nothing is signed and no other process is asked. Exit status as for verify.`,
 	fl.StringVar(&f.topology, "topology", "", "topology expression: what must be there, and judged by how many (required)")
 	fl.StringVar(&f.nonce, "nonce", "", "the session nonce that all results must be for; without it freshness is not established")
 	fl.StringVar(&f.at, "at", "", "time of checking (RFC 3339), for stored results (default: now)")
-	fl.StringVar(&f.evidence, "evidence", "", "the composite evidence that the results must be about")
-	fl.StringVar(&f.mediaType, "media-type", "", "media type of the evidence (default: by content)")
-	fl.BoolVar(&f.recorded, "allow-recorded", false, "accept results that were made as of another time than now")
+	f.own.add(fl)
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
 	return cmd
 }
@@ -78,70 +71,44 @@ func runCombine(cmd *cobra.Command, f *combineFlags, files []string) error {
 	case f.output != "text" && f.output != "json":
 		return usage("-o %q: want text or json", f.output)
 	}
-	in, err := f.demand(cmd)
+	o, err := f.options(cmd)
 	if err != nil {
 		return err
 	}
+	var results [][]byte
 	for _, file := range files {
 		tokens, err := readResults(cmd, file)
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		in.Results = append(in.Results, tokens...)
+		results = append(results, tokens...)
 	}
-	res, err := orchestrator.CombineCollected(in)
+	v, err := relyingparty.Combine(cmd.Context(), results, o)
 	if err != nil {
 		return err
 	}
 	if f.output == "json" {
-		raw, err := json.MarshalIndent(res.Document(), "", "  ")
-		if err != nil {
+		if err := printOwnJSON(cmd, v); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
-	} else {
-		render.Verdict(cmd.OutOrStdout(), res)
+		return tierExit(v.Tier)
 	}
-	tier := res.Outcome.Tier
-	if !res.VerificationTime.IsZero() && !f.recorded {
-		tier = verdict.Worst(tier, verdict.TierWarning)
-	}
-	return tierExit(tier)
+	printOwn(cmd.OutOrStdout(), v, o)
+	return tierExit(v.Tier)
 }
 
-// demand translates the flags.
-func (f *combineFlags) demand(cmd *cobra.Command) (orchestrator.Collected, error) {
-	in := orchestrator.Collected{Intake: verdict.Intake{Now: time.Now()}}
-	want, err := topology(cmd, f.topology)
+// options translates the flags.
+func (f *combineFlags) options(cmd *cobra.Command) (relyingparty.Options, error) {
+	var o relyingparty.Options
+	err := f.own.options(cmd, &o, f.nonce, f.at)
 	if err != nil {
-		return in, err
+		return o, err
 	}
-	in.Topology = *want
-	if f.nonce != "" {
-		if in.Nonce, err = api.DecodeNonce(f.nonce); err != nil {
-			return in, usage("--nonce: %w", err)
-		}
+	if o.Topology, err = topology(cmd, f.topology); err != nil {
+		return o, err
 	}
-	if f.at != "" {
-		if in.Intake.Now, err = time.Parse(time.RFC3339, f.at); err != nil {
-			return in, usage("--at: %w", err)
-		}
-	}
-	if in.Schemes, err = all.Set(); err != nil {
-		return in, err
-	}
-	if in.Anchors, in.Nodes, err = readTrust(cmd, f.trust, f.nodes); err != nil {
-		return in, err
-	}
-	if f.evidence == "" {
-		return in, nil
-	}
-	raw, err := readInput(cmd, f.evidence, int64(limits.Default().Composite))
-	if err != nil {
-		return in, err
-	}
-	in.Evidence, err = evidence.Parse(raw, evidence.Options{MediaType: f.mediaType, UnverifiedSignaturesUnsafe: true})
-	return in, err
+	o.Anchors, o.Nodes, err = readTrust(cmd, f.trust, f.nodes)
+	return o, err
 }
 
 // readResults reads one file of any of the forms in which results come.
@@ -152,6 +119,8 @@ func readResults(cmd *cobra.Command, file string) ([][]byte, error) {
 	}
 	trimmed := bytes.TrimSpace(raw)
 	switch {
+	case trust.IsCWT(raw): // binary: what looks like space is none
+		return [][]byte{raw}, nil
 	case bytes.HasPrefix(trimmed, []byte("ey")): // a compact JWS begins with '{"'
 		return [][]byte{trimmed}, nil
 	case bytes.HasPrefix(trimmed, []byte("{")):

@@ -8,24 +8,22 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/assize/assize/orchestrator"
-	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/corim"
 )
 
-// recheckReferences repeats what documents about membership and dependency demand
-// of a verdict, where the relying party gives the documents.
-func recheckReferences(cmd *cobra.Command, f *verifyFlags, res *verdict.Result) error {
-	at := res.VerificationTime
-	if at.IsZero() {
-		at = res.Time
+// documents are those about membership and dependency that the relying party gives,
+// as of the time of a verdict; nil for none.
+func (f *corimFlags) documents(cmd *cobra.Command) (func(at time.Time) (*corim.Index, error), error) {
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	if len(f.paths) == 0 {
+		_, err := f.load(log, time.Now()) // a flag without --corim
+		return nil, err
 	}
-	given, err := f.corim.load(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), at)
-	if err != nil || given == nil {
-		return err
-	}
-	x, err := given.Snapshot(time.Now())
-	if err != nil {
-		return err
-	}
-	return orchestrator.RecheckReferences(res, x)
+	return func(at time.Time) (*corim.Index, error) {
+		given, err := f.load(log, at)
+		if err != nil {
+			return nil, err
+		}
+		return given.Snapshot(time.Now())
+	}, nil
 }

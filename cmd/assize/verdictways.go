@@ -10,10 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/assize/assize/orchestrator"
 	"github.com/assize/assize/topologies"
 	"github.com/assize/assize/trust"
-	"github.com/assize/assize/verdict"
 )
 
 // readTrust reads what a relying party trusts: JWK sets, and node files, whose
@@ -64,22 +62,6 @@ func sameVerifier(a, b trust.Key) bool {
 	key, ok := a.Public.(interface{ Equal(crypto.PublicKey) bool })
 	x, y := slices.Sorted(slices.Values(a.Schemes)), slices.Sorted(slices.Values(b.Schemes))
 	return ok && key.Equal(b.Public) && slices.Equal(a.Roles, b.Roles) && slices.Equal(x, y)
-}
-
-// recheckWays holds the way of each result to the topology of the verdict, to the
-// nodes that are known, and to the policy of paths.
-func recheckWays(cmd *cobra.Command, policy string, res *verdict.Result, nodes *trust.Nodes) error {
-	if err := orchestrator.RecheckPlaces(res, nodes, res.Time); err != nil {
-		return err
-	}
-	if policy == "" {
-		return nil
-	}
-	paths, err := readPaths(cmd, policy)
-	if err != nil {
-		return err
-	}
-	return orchestrator.RecheckPaths(res, paths)
 }
 
 // readPaths reads rules, or a file that is named as one (see topology).

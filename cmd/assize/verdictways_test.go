@@ -22,6 +22,7 @@ func TestVerdictCombine(t *testing.T) {
 		"pars":   write(t, "pars", []byte(appraise("--topology", "parallel(cpu, gpu)", "-o", "pars").out)),
 		"ear":    write(t, "ear", []byte(appraise("--topology", "parallel(cpu, gpu)", "-o", "ear").out)),
 		"bundle": write(t, "bundle", []byte(appraise("--topology", "parallel(cpu, gpu)", "-o", "bundle").out)),
+		"cwt":    write(t, "cwt", []byte(appraise("--topology", "parallel(cpu, gpu)", "-o", "cwt").out)),
 	}
 	combine := func(topology, trust string, files ...string) outcome {
 		return assize(t, state, append([]string{"verdict", "combine", "--topology", topology, "--trust", trust}, files...)...)

@@ -49,7 +49,7 @@ func newVersion() *cobra.Command {
 			for _, sc := range set.Schemes() {
 				names = append(names, sc.Name)
 			}
-			profiles := []string{verdict.ProfileP23}
+			profiles := []string{verdict.ProfileP23, verdict.ProfileP04, verdict.ProfileTDXGPU}
 			switch output {
 			case "text":
 				fmt.Fprintf(cmd.OutOrStdout(), "%s (%s)\nschemes   %s\nprofiles  %s\n",

@@ -36,6 +36,13 @@ run "$assize" appraise "$dir/foreign/evidence.cmw" --nonce "$nonce" --topology '
 	--trust "$dir/foreign/trust.json" --endorsements "$dir/foreign/endorsements" \
 	--corim "$dir/foreign" --corim-trust "$dir/foreign/corim-trust.json" --log-level error
 
+say "explain: what was expected, what was seen, and what would mend it"
+"$assize" appraise "$dir/foreign/evidence.cmw" --nonce "$nonce" --topology 'lead(cpu, gpu/0)' \
+	--trust "$dir/foreign/trust.json" --endorsements "$dir/foreign/endorsements" \
+	--corim "$dir/foreign" --corim-trust "$dir/foreign/corim-trust.json" --log-level error -o bundle >"$dir/foreign.json" || test $? -eq 4
+"$assize" keys jwks >"$dir/jwks.json"
+"$assize" explain "$dir/foreign.json" --trust "$dir/jwks.json" --nonce "$nonce"
+
 # board FAULT…: the verdict about a whole board, of which the parts are left out.
 board() {
 	rm -rf "$dir/board"

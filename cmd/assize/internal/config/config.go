@@ -34,6 +34,15 @@ type Config struct {
 	// EvidencePolicies lists files with edited appraisal policies, at most one for
 	// a scheme.
 	EvidencePolicies []string `yaml:"evidence_policies"`
+	// Policy is the policy for whole machines: a name from the library (assize
+	// policy list) or a file (.rego).
+	Policy string `yaml:"policy"`
+	// DryRun is a policy that is tried beside Policy; verdicts say how they would
+	// differ. Empty for none.
+	DryRun string `yaml:"dry_run"`
+	// Requirements say which components have to be there, whatever is submitted:
+	// LABEL[:SCHEME][=N|>=N|?] each.
+	Requirements []string `yaml:"requirements"`
 	// Trust lists JWKS files with the keys of verifiers on other nodes.
 	Trust []string `yaml:"trust"`
 	// Attesters lists JWKS files with the keys of lead attesters, which sign
@@ -392,6 +401,7 @@ func (c *Config) defaults() error {
 	}
 	def(&c.Listen, "127.0.0.1:8080")
 	def(&c.Topology, "lead")
+	def(&c.Policy, "default")
 	def(&c.Fabric.Mode, "embedded")
 	def(&c.Fabric.Tenant, "local")
 	def(&c.Fabric.Site, "local")

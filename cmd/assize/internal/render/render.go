@@ -85,6 +85,9 @@ func leaf(w io.Writer, n *evidence.Node, indent string, schemes *verifiers.Set) 
 }
 
 func scheme(n *evidence.Node, schemes *verifiers.Set) string {
+	if readByLead(n) {
+		return "read by the lead"
+	}
 	parts, split, err := schemes.Parts(n.MediaType(), n.Value())
 	if err != nil {
 		return "no scheme: " + clean(err.Error())
@@ -111,6 +114,11 @@ func scheme(n *evidence.Node, schemes *verifiers.Set) string {
 	return strings.Join(out, "; ")
 }
 
+// readByLead: the node says something about the composite, and is no component.
+func readByLead(n *evidence.Node) bool {
+	return n.Kind() == evidence.KindClaims || n.Leaf() && n.MediaType().Base == verdict.InventoryType && n.Path() != ""
+}
+
 func signer(n *evidence.Node) string {
 	s := n.Signer()
 	if s == nil {
@@ -130,6 +138,7 @@ func Verdict(w io.Writer, r *verdict.Result) {
 	for _, reason := range r.Outcome.Reasons {
 		fmt.Fprintf(w, "│  %s\n", reasonText(reason))
 	}
+	policyLines(w, r)
 	for i, c := range r.Components {
 		mark, indent := "├─ ", "│  "
 		if i == len(r.Components)-1 && len(r.Bindings)+len(r.Interconnects) == 0 {
@@ -151,6 +160,46 @@ func Verdict(w io.Writer, r *verdict.Result) {
 			mark = "└─ "
 		}
 		fmt.Fprintf(w, "%sbinding %s → %s  %s, strength %s: %s\n", mark, clean(string(b.From)), clean(string(b.To)), b.Kind, b.Strength, b.Status)
+	}
+}
+
+// policyLines say by which policy a verdict was made, where it is more than the
+// default, and how it would differ under one that is tried.
+func policyLines(w io.Writer, r *verdict.Result) {
+	if p := r.Policy; p != nil && (p.ID != "default" || len(p.Accepts)+len(p.Annotations) > 0 || p.Acceptable != verdict.TierAffirming) {
+		taken := "not accepted"
+		if p.Accepted {
+			taken = "accepted"
+		}
+		fmt.Fprintf(w, "│  policy %s, sha-256 %.16s…: %s by it\n", clean(p.ID), clean(p.Digest), taken)
+		for _, key := range slices.Sorted(maps.Keys(p.Annotations)) {
+			fmt.Fprintf(w, "│     %s: %s\n", clean(key), clean(p.Annotations[key]))
+		}
+	}
+	for _, q := range r.Requirements {
+		fmt.Fprintf(w, "│  wanted: %s\n", clean(q.String()))
+	}
+	d := r.DryRun
+	if d == nil {
+		return
+	}
+	name := "no policy"
+	if d.Policy != nil {
+		name = "policy " + clean(d.Policy.ID)
+	}
+	fmt.Fprintf(w, "│  dry run, %s: %s instead of %s\n", name, d.Tier, d.Was)
+	for _, label := range slices.Sorted(maps.Keys(d.Components)) {
+		c := d.Components[label]
+		fmt.Fprintf(w, "│     %s: %s instead of %s\n", clean(label), c.Tier, c.Was)
+		for _, reason := range c.Reasons {
+			fmt.Fprintf(w, "│        + %s\n", reasonText(reason))
+		}
+	}
+	for _, reason := range d.Added {
+		fmt.Fprintf(w, "│     + %s\n", reasonText(reason))
+	}
+	for _, reason := range d.Removed {
+		fmt.Fprintf(w, "│     - %s\n", reasonText(reason))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/trust"
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
 )
 
 // result is a verified partial result about "nic", and the kid of its key.
@@ -104,5 +105,42 @@ func TestInterconnectIsShown(t *testing.T) {
 	r.Bindings = r.Bindings[:1]
 	if got := show(); !strings.Contains(got, "└─ interconnect in clear") || !strings.Contains(got, "├─ nic") {
 		t.Error(got)
+	}
+}
+
+// What says something about the composite is no component that lacks a scheme.
+func TestReadByTheLead(t *testing.T) {
+	schemes, err := verifiers.NewSet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := func(label, media, value string) evidence.Entry {
+		return evidence.Entry{Label: label, Item: evidence.Record(evidence.MediaType{Base: media}, []byte(value), 0)}
+	}
+	runtime := record(evidence.LabelRuntimeData, evidence.TypeRuntimeData, `{"nonce":"MDEyMzQ1Njc4OWFiY2RlZg==","tee-pubkey":{}}`)
+	additional := record(evidence.LabelAdditionalEvidence, evidence.TypeAdditionalEvidence, `{"nvidia":[]}`)
+	for _, c := range []struct {
+		kind    string
+		entries []evidence.Entry
+		lead    int
+		none    int
+	}{
+		{evidence.BoundTrusteeCollection, []evidence.Entry{record("cpu", "application/vnd.test.cpu", "x"), runtime, additional}, 1, 2},
+		{"tag:test.example,2026:t", []evidence.Entry{record("cpu", "application/vnd.test.cpu", "x"), record("all", verdict.InventoryType, "{}")}, 1, 1},
+		{"tag:test.example,2026:t", []evidence.Entry{runtime}, 0, 1}, // of no convention, so a component
+	} {
+		raw, err := evidence.EncodeCBOR(evidence.Collection(c.kind, c.entries...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := evidence.Parse(raw, evidence.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		Tree(&out, tree, schemes)
+		if lead, none := strings.Count(out.String(), "read by the lead"), strings.Count(out.String(), "no scheme"); lead != c.lead || none != c.none {
+			t.Errorf("%d and %d:\n%s", lead, none, out.String())
+		}
 	}
 }

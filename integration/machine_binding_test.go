@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"crypto/sha3"
+	"crypto/sha512"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/assize/assize/attester"
+	"github.com/assize/assize/attester/inteltdx"
+	"github.com/assize/assize/attester/pki"
+	"github.com/assize/assize/attester/spdm"
+	"github.com/assize/assize/binding"
+	"github.com/assize/assize/evidence"
+	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+	core "github.com/assize/assize/verifiers/spdm"
+)
+
+// theEdge is the edge of a kind from a part, nil if there is none.
+func theEdge(res *verdict.Result, from evidence.Path, kind string) *verdict.Binding {
+	i := slices.IndexFunc(res.Bindings, func(b verdict.Binding) bool { return b.From == from && b.Kind == kind })
+	if i < 0 {
+		return nil
+	}
+	return &res.Bindings[i]
+}
+
+// TestEveryBindingOfMachines: every check on simulated machines, as it should be,
+// contradicted, missing, and written by software that nobody knows. What machines
+// cannot have is in the tests of package binding: a commitment to the one key that
+// signs composites, and an event log that leaves a part out.
+func TestEveryBindingOfMachines(t *testing.T) {
+	leisurely(t)
+	gpu := attester.GPUs{Count: 1, Kind: "blackwell"}
+	described := func(name string, change func(*attester.Description)) attester.Description {
+		d := attester.Description{Name: "bind-" + name, GPUs: gpu, Binding: name}
+		if change != nil {
+			change(&d)
+		}
+		return d
+	}
+	commitment := described(attester.BindCommitment, nil)
+	trustee, ita := described(attester.BindTrustee, nil), described(attester.BindITA, nil)
+	signed, event := described(attester.BindLead, nil), described(attester.BindEvent, nil)
+	nonce := described(attester.BindNonce, nil)
+	ak := described(attester.BindAK, func(d *attester.Description) { d.VTPM.Key, d.GPUs = "p256", attester.GPUs{} })
+	devices := described(attester.BindNonce, func(d *attester.Description) {
+		d.Name, d.GPUs, d.Devices = "bind-devices", attester.GPUs{}, attester.Devices{Count: 1, TDISP: true}
+	})
+	arm := devices
+	arm.CPU.Kind = string(attester.KindCCA)
+	board := described(attester.BindCommitment, func(d *attester.Description) {
+		d.Name, d.GPUs, d.Switches = "bind-board", attester.GPUs{Count: 8}, attester.Set{Count: 4}
+	})
+	fault := func(label string, kind attester.FaultKind) []attester.Fault {
+		return []attester.Fault{{Label: evidence.Path(label), Kind: kind}}
+	}
+	const (
+		app, weak, measured = "bound strong application", "bound nonce application", "bound strong measured"
+		ofNonce, none, bad  = "bound nonce", "absent none", "broken none"
+		worst, warning, ok  = verdict.TierContraindicated, verdict.TierWarning, verdict.TierAffirming
+	)
+	unbound, broken, feeble := verdict.ReasonUnboundComponent, verdict.ReasonBindingBroken, verdict.ReasonBindingWeak
+	for _, c := range []struct {
+		kind, what string
+		d          attester.Description
+		label      evidence.Path
+		faults     []attester.Fault
+		unknown    attester.Kind // no reference values
+		edge       string
+		tier       verdict.Tier
+		code       string
+	}{
+		{binding.KindNonce, "bound", nonce, "gpu/0", nil, "", ofNonce, warning, unbound},
+		{binding.KindNonce, "absent", nonce, "gpu/0", fault("gpu/0", attester.StaleNonce), "", none, worst, unbound},
+		{binding.KindNonce, "a relay", nonce, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", ofNonce, warning, unbound},
+		{binding.KindDerivedNonce, "bound", ita, "gpu/0", nil, "", ofNonce, warning, unbound},
+		{binding.KindDerivedNonce, "absent", ita, "gpu/0", fault("gpu/0", attester.StaleNonce), "", none, worst, unbound},
+		{binding.KindDerivedNonce, "a relay", ita, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", ofNonce, warning, unbound},
+
+		{binding.KindReportData, "bound", commitment, "gpu/0", nil, "", app, ok, verdict.ReasonApplicationBound},
+		{binding.KindReportData, "a foreign GPU", commitment, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", bad + " application", worst, broken},
+		{binding.KindReportData, "another session", commitment, "gpu/0", fault("gpu/0", attester.Relayed), "", bad + " application", worst, broken},
+		{binding.KindReportData, "absent", commitment, "gpu/0", fault("cpu", attester.WrongSigner), "", none + " application", worst, verdict.ReasonBindingAbsent},
+		{binding.KindReportData, "not declared", commitment, "gpu/0", fault("cpu", attester.Unbound), "", "", warning, unbound},
+		{binding.KindReportData, "forged", commitment, "gpu/0", nil, attester.KindTDX, weak, warning, feeble},
+		{binding.KindReportData, "bound as Trustee does", trustee, "", nil, "", app, ok, verdict.ReasonApplicationBound},
+		{binding.KindReportData, "a foreign GPU, as Trustee does", trustee, "", fault("additional-evidence/nvidia/0", attester.ForeignMachine), "", bad + " application", worst, broken},
+		{binding.KindReportData, "forged, as Trustee does", trustee, "", nil, attester.KindTDX, weak, warning, feeble},
+		{binding.KindReportData, "as Intel's authority does", ita, "gpu/0", nil, "", "", warning, unbound},
+
+		{binding.KindAttestedKey, "bound", ak, "vtpm", nil, "", app, warning, verdict.ReasonApplicationBound},
+		{binding.KindAttestedKey, "a foreign TPM", ak, "vtpm", fault("vtpm", attester.ForeignMachine), "", bad, worst, broken},
+		{binding.KindAttestedKey, "absent", func() attester.Description { d := ak; d.Binding = attester.BindNonce; return d }(), "vtpm", nil, "", "", warning, unbound},
+		{binding.KindAttestedKey, "forged", ak, "vtpm", nil, attester.KindTDX, weak, warning, feeble},
+
+		{binding.KindLeadSignature, "bound", signed, "gpu/0", nil, "", app, ok, verdict.ReasonApplicationBound},
+		{binding.KindLeadSignature, "absent", signed, "gpu/0", fault("cpu", attester.Unbound), "", none, warning, unbound},
+		{binding.KindLeadSignature, "forged", signed, "gpu/0", nil, attester.KindTDX, weak, warning, feeble},
+
+		{binding.KindMeasuredEvent, "bound", event, "gpu/0", nil, "", measured, ok, ""},
+		{binding.KindMeasuredEvent, "a foreign GPU", event, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", bad, worst, broken},
+		{binding.KindMeasuredEvent, "another session", event, "gpu/0", fault("gpu/0", attester.Relayed), "", bad, worst, broken},
+		{binding.KindMeasuredEvent, "absent", event, "gpu/0", fault("cpu", attester.Unbound), "", "", warning, unbound},
+		{binding.KindMeasuredEvent, "forged", event, "gpu/0", nil, attester.KindTDX, "bound nonce measured", warning, feeble},
+
+		{binding.KindTSM, "bound", devices, "nic/0", nil, "", measured, ok, ""},
+		{binding.KindTSM, "another interface", devices, "nic/0", fault("nic/0", attester.ReportSwapped), "", bad, worst, broken},
+		{binding.KindTSM, "absent", arm, "nic/0", nil, "", none, warning, unbound},
+		{binding.KindTSM, "forged", devices, "nic/0", nil, attester.KindTDX, "bound nonce measured", warning, feeble},
+
+		{binding.KindInterconnect, "bound", board, "gpu/7", nil, "", "bound strong hardware", ok, ""},
+		{binding.KindInterconnect, "another board", board, "gpu/7", fault("gpu/7", attester.ForeignLinks), "", bad + " hardware", worst, broken},
+		{binding.KindInterconnect, "absent", board, "gpu/7", fault("gpu/7", attester.WrongSigner), "", "", worst, ""},
+		{binding.KindInterconnect, "software plays no part", board, "gpu/7", nil, attester.KindTDX, "bound strong hardware", warning, feeble},
+
+		{binding.KindIdentity, "absent", board, "gpu/7", nil, "", "", ok, ""},
+		{binding.KindIdentity, "one GPU twice", board, "gpu/7", fault("gpu/6", attester.Duplicate), "", bad, worst, verdict.ReasonDuplicateIdentity},
+	} {
+		t.Run(c.kind+", "+c.what, func(t *testing.T) {
+			m := simulated(t, c.d, nil, c.faults...)
+			label := c.label
+			var topology []string
+			for _, p := range m.Parts() {
+				topology = append(topology, string(p.Label))
+				if label == "" && p.Kind == attester.KindGPU {
+					label = p.Label
+				}
+			}
+			deps, lead := filesOf(t, m, func(string) bool { return true })
+			res, err := judgeTold(t, deps, referencesWithout(t, m, c.unknown), lead, true).appraise(t, evidenceOf(t, m, attester.CBOR), "lead("+strings.Join(topology, ", ")+")")
+			must(t, err)
+			if got := bindingTo(res, label, c.kind); got != c.edge {
+				t.Errorf("edge %q, expected %q", got, c.edge)
+			}
+			if codes := reasonCodes(res.Outcome.Reasons); res.Outcome.Tier != c.tier || !strings.Contains(codes, c.code) {
+				t.Errorf("%s, expected %s with %q: %v", res.Outcome.Tier, c.tier, c.code, res.Outcome.Reasons)
+			}
+			checkValues(t, res, theEdge(res, label, c.kind))
+		})
+	}
+}
+
+// checkValues: an edge says what was compared, and one that is broken names two
+// values, as the reason does.
+func checkValues(t *testing.T, res *verdict.Result, e *verdict.Binding) {
+	t.Helper()
+	switch {
+	case e == nil:
+		return
+	case e.Compared == "", e.Status == binding.StatusBound && (e.Expected == "" || e.Expected != e.Observed):
+		t.Errorf("%+v", e)
+	case e.Status == binding.StatusBroken:
+		named := func(r verdict.Reason) bool { return r.Expected != "" && r.Observed == e.Observed && r.Source != "" }
+		if e.Expected == "" || e.Observed == "" || e.Expected == e.Observed || !slices.ContainsFunc(res.Outcome.Reasons, named) {
+			t.Errorf("%+v: %v", e, res.Outcome.Reasons)
+		}
+	}
+}
+
+// composed is a composite of leaves that no machine put together.
+func composed(t testing.TB, leaves map[string]attester.Leaf) []byte {
+	t.Helper()
+	var entries []evidence.Entry
+	for _, label := range slices.Sorted(maps.Keys(leaves)) {
+		l := leaves[label]
+		entries = append(entries, evidence.Entry{Label: label, Item: evidence.Record(l.Type, l.Value, evidence.IndEvidence)})
+	}
+	raw, err := evidence.EncodeCBOR(evidence.Collection(attester.PlainCollection, entries...))
+	must(t, err)
+	return raw
+}
+
+// Two TDs on one platform are parts of one machine; those of two platforms are not,
+// and a TD that answers twice is refused. (Simulated enclaves have platforms of
+// their own: an enclave beside a TD is in the tests of package binding.)
+func TestTwoTEEsOfOnePlatform(t *testing.T) {
+	vendor := pki.NewSeed("vendor of platforms")
+	td := func(platform, image string) *inteltdx.Device {
+		mrtd := sha512.Sum384([]byte(image))
+		d, err := inteltdx.New(inteltdx.Options{Vendor: vendor, Device: pki.NewSeed(platform), Now: machineTime, MRTD: mrtd[:]})
+		must(t, err)
+		return d
+	}
+	one := td("one", "image")
+	bundle, files := verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{"intel-tdx": {one.Root()}}}, map[string][]byte{}
+	for name, c := range map[string]struct {
+		other      *inteltdx.Device
+		edge, code string
+		tier       verdict.Tier
+	}{
+		"one platform":  {td("one", "another image"), "bound strong hardware", "!" + verdict.ReasonUnboundComponent, verdict.TierWarning}, // no reference values
+		"two platforms": {td("two", "another image"), "absent none", verdict.ReasonUnboundComponent, verdict.TierWarning},
+		"one TD twice":  {one, "absent none", verdict.ReasonDuplicateIdentity, verdict.TierContraindicated},
+	} {
+		leaf := func(d *inteltdx.Device) attester.Leaf {
+			raw, err := d.Evidence(sha3.SumSHAKE256(machineNonce, 64))
+			must(t, err)
+			of, err := d.Endorsements()
+			must(t, err)
+			maps.Copy(files, of)
+			mt, err := evidence.ParseMediaType(inteltdx.TypeQuote)
+			must(t, err)
+			return attester.Leaf{Type: mt, Value: raw}
+		}
+		raw := composed(t, map[string]attester.Leaf{"a": leaf(one), "b": leaf(c.other)})
+		var err error
+		bundle.Endorsements, err = load(files)
+		must(t, err)
+		res, err := judgeTold(t, bundle, nil, nil, true).appraise(t, raw, "lead(a, b)")
+		must(t, err)
+		if got := bindingTo(res, "b", binding.KindPlatform); got != c.edge {
+			t.Errorf("%s: edge %q", name, got)
+		}
+		code := strings.TrimPrefix(c.code, "!")
+		if res.Outcome.Tier != c.tier || strings.Contains(reasonCodes(res.Outcome.Reasons), code) == strings.HasPrefix(c.code, "!") {
+			t.Errorf("%s: %s %v", name, res.Outcome.Tier, res.Outcome.Reasons)
+		}
+	}
+}
+
+// Two slots of one SPDM device with alias certificates are layers of one device, by
+// the key of the device; slots of two devices are not.
+func TestLayersOfOneDevice(t *testing.T) {
+	device := func(seed string, slot uint8) *spdm.Device {
+		d, err := spdm.New(spdm.Options{
+			Version: spdm.Version13, Alias: true, MultiKey: true, Slots: []uint8{0, 3}, Slot: slot,
+			Vendor: pki.NewSeed("alias vendor"), Device: pki.NewSeed(seed), Now: machineTime,
+		})
+		must(t, err)
+		return d
+	}
+	one, two := device("alias one", 0), device("alias two", 0)
+	mt, err := evidence.ParseMediaType(spdm.MediaType)
+	must(t, err)
+	leaf := func(d *spdm.Device) attester.Leaf {
+		raw, err := d.Evidence(machineNonce)
+		must(t, err)
+		return attester.Leaf{Type: mt, Value: raw}
+	}
+	files := map[string][]byte{}
+	for i, d := range []*spdm.Device{one, two} {
+		of, err := d.Endorsements()
+		must(t, err)
+		for name, raw := range of {
+			files[fmt.Sprint(i, name)] = raw
+		}
+	}
+	bundle, err := load(files)
+	must(t, err)
+	deps := verifiers.Deps{Endorsements: bundle, ExtraRoots: map[string][]*x509.Certificate{core.Name: {one.Root()}}}
+	for name, c := range map[string]struct {
+		second *spdm.Device
+		edge   string
+	}{"one device": {one, "bound strong hardware"}, "two devices": {two, ""}} {
+		res, err := judgeTold(t, deps, nil, nil, true).appraise(t, composed(t, map[string]attester.Leaf{"a": leaf(one), "b": leaf(c.second)}), "lead(a, b)")
+		must(t, err)
+		if keys := factsOf(t, res, "a").Facts.ChainKeys; len(keys) != 1 {
+			t.Errorf("%s: keys of the chain %v: %v", name, keys, factsOf(t, res, "a").Reasons)
+		}
+		if got := bindingTo(res, "a", binding.KindKeyChain); got != c.edge {
+			t.Errorf("%s: edge %q", name, got)
+		}
+	}
+}
