@@ -53,9 +53,10 @@ type Checker struct {
 	Origin string
 	// Compares says what exactly is held against what.
 	Compares string
-	// Mutual: both ends of an edge vouch for each other. Otherwise To vouches for
-	// From, and what nothing vouches for vouches for nobody: whoever adds a component
-	// can have it commit to the public key of another (decision D-99).
+	// Mutual: both ends of an edge vouch for each other (verdict.Binding.Mutual).
+	// Otherwise To vouches for From, and what nothing vouches for vouches for nobody:
+	// whoever adds a component can have it commit to the public key of another
+	// (decision D-99).
 	Mutual bool
 
 	find func(*composite) ([]verdict.Binding, []verdict.Cap)
@@ -190,10 +191,6 @@ func reach(root *node, edges []verdict.Binding) map[evidence.Path]bool {
 	if root == nil {
 		return reached
 	}
-	mutual := map[string]bool{}
-	for _, k := range Checkers() {
-		mutual[k.Kind] = k.Mutual
-	}
 	reached[root.Label] = true
 	for grown := true; grown; {
 		grown = false
@@ -204,7 +201,7 @@ func reach(root *node, edges []verdict.Binding) map[evidence.Path]bool {
 			if reached[e.To] && !reached[e.From] {
 				reached[e.From], grown = true, true
 			}
-			if mutual[e.Kind] && reached[e.From] && !reached[e.To] {
+			if e.Mutual() && reached[e.From] && !reached[e.To] {
 				reached[e.To], grown = true, true
 			}
 		}

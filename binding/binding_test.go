@@ -138,6 +138,16 @@ func TestUnboundFollowsStrongEdges(t *testing.T) {
 	}
 }
 
+// TestMutual: whoever reads a verdict knows the direction of its edges as this package
+// does.
+func TestMutual(t *testing.T) {
+	for _, k := range Checkers() {
+		if got := (verdict.Binding{Kind: k.Kind}).Mutual(); got != k.Mutual {
+			t.Errorf("%s: mutual is %v here and %v in a verdict", k.Kind, k.Mutual, got)
+		}
+	}
+}
+
 func freshly(c verdict.Component) bool {
 	return fresh(newComposite([]verdict.Component{c}, nil).parts[0])
 }

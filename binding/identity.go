@@ -9,7 +9,7 @@ import (
 	"github.com/assize/assize/verdict"
 )
 
-// KindIdentity: two components claim to be the same device.
+// KindIdentity says that two components claim to be the same device.
 const KindIdentity = "identity-collision"
 
 func identityChecker() Checker {

@@ -20,7 +20,7 @@ const viaLeadKey = "lead-key"
 
 func leadSignatureChecker() Checker {
 	return Checker{
-		Kind: KindLeadSignature, Strength: StrengthStrong, Origin: "who wrote the commitment to the key: application, measured or hardware",
+		Kind: KindLeadSignature, Strength: StrengthStrong, Origin: "who wrote the commitment to the key: application or measured, for software used it",
 		Needs:    "a verified signature around the whole composite, and a root whose signed evidence commits to keys",
 		Compares: "the SHA-256 of the key (SubjectPublicKeyInfo) that signed the whole with the keys to which the root commits",
 		find:     leadSignature,
@@ -59,7 +59,8 @@ func leadSignature(c *composite) ([]verdict.Binding, []verdict.Cap) {
 			e.Expected, c.lead.SPKI, fmt.Sprintf("key to which the evidence of %s commits", c.root.Label)))
 	case bound:
 		e.Expected = c.lead.SPKI
-		caps = rated(&e, origin, all, fmt.Sprintf("%s commits to the key that signed the composite", c.root.Label))
+		// Also where hardware says whose key it is, software put the parts together.
+		caps = rated(&e, lesser(origin, OriginMeasured), all, fmt.Sprintf("%s commits to the key that signed the composite", c.root.Label))
 	case c.root.NonceRule == evidence.CommitmentRule:
 		return nil, nil // report data commit to who signed, and to everything else
 	default:

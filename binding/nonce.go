@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// KindNonce: both components answer the challenge of the session.
+	// KindNonce says that both components answer the challenge of the session.
 	KindNonce = "common-nonce"
-	// KindDerivedNonce: the component answers a challenge that the lead derived from
+	// KindDerivedNonce says that the component answers a challenge that the lead derived from
 	// that of the session, by a rule.
 	KindDerivedNonce = "derived-nonce"
 )

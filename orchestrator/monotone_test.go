@@ -156,7 +156,7 @@ func worsen(r *mathrand.Rand, m *machine) string {
 		return ""
 	}
 	p := &m.parts[r.IntN(len(m.parts))]
-	switch r.IntN(14) {
+	switch r.IntN(15) {
 	case 0, 1, 2:
 		n := []verdict.ClaimName{verdict.Hardware, verdict.Executables, verdict.Configuration}[r.IntN(3)]
 		worse := []verdict.Claim{32, 33, 36, 96, 97, 99}[r.IntN(6)]
@@ -234,6 +234,17 @@ func worsen(r *mathrand.Rand, m *machine) string {
 			m.requirements = append(m.requirements, verdict.Requirement{Label: "*", Source: verdict.SourceConfiguration})
 		}
 		return "200 of " + p.label + " are wanted"
+	case 13:
+		if len(p.facts.Keys)+len(p.facts.Commitments) == 0 {
+			return ""
+		}
+		for i := range p.facts.Keys {
+			p.facts.Keys[i].Origin = verdict.OriginApplication
+		}
+		for i := range p.facts.Commitments {
+			p.facts.Commitments[i].Origin = verdict.OriginApplication
+		}
+		return p.label + ": an application wrote its commitments"
 	}
 	m.caps = append(m.caps, verdict.Cap{Tier: []verdict.Tier{verdict.TierWarning, verdict.TierNone, verdict.TierContraindicated}[r.IntN(3)], Reason: verdict.Reason{Code: verdict.ReasonMissingMember, Detail: "x"}})
 	return "one more cap"
@@ -325,7 +336,7 @@ func TestNothingWorseIsBetter(t *testing.T) {
 	n, seen := newNotary(t), map[string]map[verdict.Tier]int{}
 	rounds := 300
 	if testing.Short() {
-		rounds = 80
+		rounds = 150
 	}
 	for seed := range uint64(rounds) {
 		r := mathrand.New(mathrand.NewPCG(seed, 9))
@@ -370,4 +381,58 @@ func TestNothingWorseIsBetter(t *testing.T) {
 		}
 	}
 	t.Logf("%v", seen)
+}
+
+// TestPolicySeesTheSameWays: what policies see as strongly bound is what the rules for
+// whole machines take for bound, and nothing else.
+func TestPolicySeesTheSameWays(t *testing.T) {
+	set, err := verifiers.NewSet(testSchemes()...)
+	check(t, err)
+	p, err := policy.Load("ways", []byte(`package assize
+
+annotations["strong"] := concat(" ", [label | some label, way in input.bound; way.strength == "strong"])
+`))
+	check(t, err)
+	n, some := newNotary(t), map[bool]int{}
+	for seed := range uint64(150) {
+		r := mathrand.New(mathrand.NewPCG(seed, 11))
+		m := randomMachine(r)
+		for range r.IntN(3) {
+			worsen(r, &m)
+		}
+		for range len(m.parts) {
+			a, b := m.parts[r.IntN(len(m.parts))], &m.parts[r.IntN(len(m.parts))]
+			if a.label != b.label && a.facts.SignerSPKI != "" { // a device commits to another, which does not make it bound
+				b.facts.Keys = append(b.facts.Keys, verdict.CommittedKey{SPKI: a.facts.SignerSPKI, Via: "public-key", Origin: verdict.OriginHardware})
+			}
+		}
+		res := Rejudge(t.Context(), n.result(t, m), set, Rejudgement{Policy: p, Simulated: true})
+		note, ok := res.Policy.Annotations["strong"]
+		if !ok {
+			t.Fatalf("seed %d: %v", seed, res.Outcome.Reasons)
+		}
+		strong := strings.Fields(note)
+		cpus, loose := 0, ""
+		for _, c := range res.Components {
+			if c.Class == verdict.ClassCPU {
+				cpus++
+			}
+		}
+		for _, c := range res.Caps {
+			if c.Reason.Code == verdict.ReasonUnboundComponent {
+				_, loose, _ = strings.Cut(c.Reason.Detail, ": ")
+			}
+		}
+		for _, c := range res.Components {
+			label := string(c.Label)
+			seen, bound := slices.Contains(strong, label), !slices.Contains(strings.Split(loose, ", "), label)
+			some[seen]++
+			if seen && !bound || bound && !seen && cpus == 1 && c.Class != verdict.ClassCPU {
+				t.Errorf("seed %d: %s: a policy sees a strong way: %v, and it is bound: %v", seed, label, seen, bound)
+			}
+		}
+	}
+	if some[true] == 0 || some[false] == 0 {
+		t.Errorf("all of one kind: %v", some)
+	}
 }

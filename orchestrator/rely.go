@@ -111,6 +111,9 @@ func joinPaths(paths []evidence.Path) string {
 // them is the key that the verdict names. An error means that the verdict is wrong.
 func RecheckLeadSignature(r *verdict.Result, tree *evidence.Tree) (bool, error) {
 	if r.Lead == nil {
+		if leadSignature(tree) != nil { // a lead that reads such a composite knows whose it is
+			return false, errors.New("orchestrator: the verdict does not name the key that signed the composite")
+		}
 		return false, nil
 	}
 	if tree.Root().Content().Signer() == nil {

@@ -31,7 +31,8 @@ type way struct {
 
 // ways finds the best path of bound edges from each component to the root, the
 // only CPU TEE: strong before anything weaker, then by who wrote the weakest
-// commitment on it, then the shortest. The result is by the position of the
+// commitment on it, then the shortest. It is bound here only if it is in the eyes of
+// package binding. The result is by the position of the
 // component; that of the root is empty. Without a single root every component has
 // the strength none.
 func ways(parts []verdict.Component, edges []verdict.Binding) []way {
@@ -72,8 +73,11 @@ func rootOf(parts []verdict.Component) (root int, ok bool) {
 // graph has the bound edges by the positions of the components at their ends.
 type graph []edge
 
+// edge leads from one that is vouched for to the one that vouches for it; mutual
+// ones lead both ways (decision D-99).
 type edge struct {
 	ends   [2]int
+	mutual bool
 	kind   string
 	strong bool
 	origin int // position in origins
@@ -91,13 +95,14 @@ func graphOf(parts []verdict.Component, edges []verdict.Binding) graph {
 		to, both := at[b.To]
 		origin := slices.Index(origins, b.Origin)
 		if known && both && origin >= 0 && b.Status == statusBound && (b.Strength == strengthStrong || b.Strength == strengthNonce) {
-			g = append(g, edge{[2]int{from, to}, b.Kind, b.Strength == strengthStrong, origin})
+			g = append(g, edge{[2]int{from, to}, b.Mutual(), b.Kind, b.Strength == strengthStrong, origin})
 		}
 	}
 	return g
 }
 
-// reach walks from the root, nearest first, over edges that are at least as good,
+// reach walks from the root to what it vouches for, and on to what that vouches for,
+// nearest first, over edges that are at least as good,
 // and notes how it came to each component that has no better way yet. It returns
 // how many these are. Of several shortest paths the one counts whose edges come
 // first.
@@ -111,7 +116,7 @@ func (g graph) reach(root int, strong bool, least int, out []way) (found int) {
 		from := queue[n]
 		for i := range g {
 			e := &g[i]
-			if e.ends[0] != from && e.ends[1] != from || strong && !e.strong || e.origin < least {
+			if e.ends[1] != from && !(e.mutual && e.ends[0] == from) || strong && !e.strong || e.origin < least {
 				continue
 			}
 			to := e.ends[0] + e.ends[1] - from

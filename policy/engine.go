@@ -279,7 +279,7 @@ type sections struct {
 	// top are members of the input itself; with "" it is all of them.
 	top map[string]bool
 	// names are all texts in the rules. A member of a component that is not among
-	// them is not there (docs/policies.md).
+	// them is made only when a rule comes to it.
 	names map[string]bool
 }
 

@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -152,24 +153,24 @@ func components(_ *verdict.Result, parts []part, need sections) ast.Value {
 	return ast.LazyObject(out)
 }
 
-// value is the component as a policy sees it: the members that it names. What the
-// evidence says of itself is not turned into values before a rule looks at it.
+// value is the component as a policy sees it. What the rules name is made at once.
+// What they do not name is made when a rule comes to it all the same, by a name that
+// it has put together or by looking at all members: if it were not there, the rule
+// would be silently undefined. What the evidence says of itself is not turned into
+// values before a rule looks at it.
 func (p *part) value(need sections) ast.Value {
-	pairs := make([][2]*ast.Term, 0, len(members))
-	for _, m := range members {
-		if !need.names[m.name] {
-			continue
+	out := make(map[string]any, len(members)+1)
+	rest := make([]unmade, len(members))
+	for i := range members {
+		m := &members[i]
+		switch {
+		case m.answered && !p.answered:
+		case need.names[m.name]:
+			out[m.name] = m.value(p).Value
+		default:
+			rest[i] = unmade{p, m}
+			out[m.name] = later{&rest[i]}
 		}
-		if t := m.value(p); t != nil {
-			pairs = append(pairs, [2]*ast.Term{ast.InternedTerm(m.name), t})
-		}
-	}
-	if !need.names[inClaims] {
-		return ast.NewObject(pairs...)
-	}
-	out := make(map[string]any, len(pairs)+1)
-	for _, pair := range pairs {
-		out[string(pair[0].Value.(ast.String))] = pair[1].Value
 	}
 	claims := p.answer.Claims
 	if claims == nil {
@@ -179,34 +180,51 @@ func (p *part) value(need sections) ast.Value {
 	return ast.LazyObject(out)
 }
 
+// later is a member of a component that is made when somebody asks for it. It is no
+// pointer itself: a lazy object would read the value into what that points to.
+type later struct{ *unmade }
+
+type unmade struct {
+	part   *part
+	member *member
+}
+
+// MarshalJSON is how a lazy object comes to the value.
+func (l later) MarshalJSON() ([]byte, error) {
+	v, err := ast.JSON(l.member.value(l.part).Value)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
+}
+
 // inClaims is the member of a component with the claims of its evidence.
 const inClaims = "claims"
 
-// member is one of the other members of a component; a nil value is left out.
+// member is one of the other members of a component.
 type member struct {
 	name  string
 	value func(p *part) *ast.Term
+	// answered: it is there only with a result.
+	answered bool
 }
 
 var members = []member{
-	{"tier", func(p *part) *ast.Term { return ast.InternedTerm(p.Tier().String()) }},
-	{"scheme", func(p *part) *ast.Term { return ast.StringTerm(p.Scheme) }},
-	{"class", func(p *part) *ast.Term { return ast.StringTerm(p.Class) }},
-	{"media_type", func(p *part) *ast.Term { return ast.StringTerm(p.MediaType) }},
-	{"required", func(p *part) *ast.Term { return ast.InternedTerm(p.Required) }},
-	{"nonce_rule", func(p *part) *ast.Term { return ast.StringTerm(p.NonceRule) }},
-	{"freshness", func(p *part) *ast.Term { return ast.StringTerm(string(p.freshness())) }},
-	{"reasons", func(p *part) *ast.Term { return ast.NewTerm(p.reasons()) }},
-	{"trust_vector", func(p *part) *ast.Term { return ast.NewTerm(p.vector()) }},
-	{"appraisal_policy", func(p *part) *ast.Term { return ast.StringTerm(p.answer.PolicyID) }},
-	{"reference_revision", func(p *part) *ast.Term { return ast.StringTerm(p.Partial.ReferenceRevision()) }},
+	{"tier", func(p *part) *ast.Term { return ast.InternedTerm(p.Tier().String()) }, false},
+	{"scheme", func(p *part) *ast.Term { return ast.StringTerm(p.Scheme) }, false},
+	{"class", func(p *part) *ast.Term { return ast.StringTerm(p.Class) }, false},
+	{"media_type", func(p *part) *ast.Term { return ast.StringTerm(p.MediaType) }, false},
+	{"required", func(p *part) *ast.Term { return ast.InternedTerm(p.Required) }, false},
+	{"nonce_rule", func(p *part) *ast.Term { return ast.StringTerm(p.NonceRule) }, false},
+	{"freshness", func(p *part) *ast.Term { return ast.StringTerm(string(p.freshness())) }, false},
+	{"reasons", func(p *part) *ast.Term { return ast.NewTerm(p.reasons()) }, false},
+	{"trust_vector", func(p *part) *ast.Term { return ast.NewTerm(p.vector()) }, false},
+	{"appraisal_policy", func(p *part) *ast.Term { return ast.StringTerm(p.answer.PolicyID) }, false},
+	{"reference_revision", func(p *part) *ast.Term { return ast.StringTerm(p.Partial.ReferenceRevision()) }, false},
 	{"verifier", func(p *part) *ast.Term {
-		if !p.answered {
-			return nil
-		}
 		who, kid := p.Partial.Verifier()
 		return ast.NewTerm(object("developer", who.Developer, "build", who.Build, "kid", kid))
-	}},
+	}, true},
 }
 
 // reasons are those of all verifiers, then the lead's.

@@ -163,7 +163,11 @@ func TestWays(t *testing.T) {
 		"odd origin":          {[]verdict.Binding{edge("a", "cpu", "k", "strong", "bound", "god")}, way{strength: "none"}},
 		"strangers":           {[]verdict.Binding{edge("a", "x", "k", "strong", "bound", "hardware"), edge("x", "cpu", "k", "strong", "bound", "hardware")}, way{strength: "none"}},
 		"one":                 {[]verdict.Binding{edge("a", "cpu", "k", "strong", "bound", "measured")}, way{"strong", "measured", []string{"k"}}},
-		"the other way round": {[]verdict.Binding{edge("cpu", "a", "k", "strong", "bound", "")}, way{"strong", "", []string{"k"}}},
+		"the other way round": {[]verdict.Binding{edge("cpu", "a", "k", "strong", "bound", "")}, way{strength: "none"}},
+		"both ways":           {[]verdict.Binding{edge("cpu", "a", "same-platform", "strong", "bound", "hardware")}, way{"strong", "hardware", []string{"same-platform"}}},
+		"what it vouches for": {[]verdict.Binding{edge("b", "a", "k", "strong", "bound", "hardware"), edge("b", "cpu", "y", "strong", "bound", "hardware")}, way{strength: "none"}},
+		"no better by what it vouches for": {[]verdict.Binding{edge("b", "a", "x", "strong", "bound", "hardware"), edge("b", "cpu", "y", "strong", "bound", "hardware"), edge("a", "cpu", "r", "strong", "bound", "application")},
+			way{"strong", "application", []string{"r"}}},
 		"strong before hardware": {[]verdict.Binding{edge("a", "cpu", "n", "nonce", "bound", "hardware"), edge("a", "cpu", "s", "strong", "bound", "application")},
 			way{"strong", "application", []string{"s"}}},
 		"hardware before short": {[]verdict.Binding{edge("a", "b", "x", "strong", "bound", "hardware"), edge("a", "cpu", "r", "strong", "bound", "application"), edge("b", "cpu", "y", "strong", "bound", "hardware")},
@@ -183,6 +187,38 @@ func TestWays(t *testing.T) {
 			if w.strength != "none" {
 				t.Errorf("%v: without a single root %s is bound: %+v", labels, labels[i], w)
 			}
+		}
+	}
+}
+
+// TestComputedNames: a rule that comes to a member of a component by a name that it
+// has put together, or by looking at all of them, finds it.
+func TestComputedNames(t *testing.T) {
+	l := newLab(t)
+	r := l.small()
+	a := good("nvidia-gpu")
+	a.Vector[verdict.Executables] = 33
+	r.Components[1] = l.component("gpu/0", "nvidia-gpu", a)
+	who, _ := r.Components[1].Partial.Verifier()
+	for name, body := range map[string]string{
+		"a name in a text":      `every name in split("sche-me", "@") { input.components["gpu/0"][replace(name, "-", "")] == "nvidia-gpu" }`,
+		"a name of two words":   `input.components["gpu/0"][concat("", ["ti", "er"])] == "warning"`,
+		"a function":            `object.get(input.components["gpu/0"], concat("_", ["trust", "vector"]), {})[concat("", ["execu", "tables"])] == 33`,
+		"all members":           `some value in input.components["gpu/0"]; value == "nvidia-gpu"`,
+		"whatever is a member":  `"nvidia-gpu" in input.components["gpu/0"]`,
+		"the claims":            `input.components["gpu/0"][concat("", ["cl", "aims"])][concat("", ["measurement", "-00"])].match`,
+		"an object of a member": `input.components["gpu/0"][concat("", ["veri", "fier"])][concat("", ["bui", "ld"])] == "` + who.Build + `"`,
+		"a truth":               `input.components["gpu/0"][concat("", ["requ", "ired"])]`,
+		"a number of members":   `count(input.components["gpu/0"]) == 13`,
+		"by way of a helper":    `c := input.components[label]; c[concat("", ["fresh", "ness"])] == "fresh"; label == "gpu/0"`,
+	} {
+		p, err := Load("computed", []byte("package assize\n\ncomponent contains {\"label\": \"gpu/0\", \"tier\": \"none\", \"detail\": \"d\"} if { "+body+" }\n"))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if found, err := p.Components(t.Context(), r); err != nil || len(found) != 1 {
+			t.Errorf("%s: %+v, %v", name, found, err)
 		}
 	}
 }

@@ -39,7 +39,7 @@ const (
 // which the compiler needs years.
 const loadBudget = 10 * time.Second
 
-// ErrBudget: the policy was stopped because it took longer than it may.
+// ErrBudget says that the policy was stopped because it took longer than it may.
 var ErrBudget = errors.New("stopped after its budget of time")
 
 // Policy is a policy that was compiled and checked. It is immutable and safe for

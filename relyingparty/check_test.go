@@ -263,6 +263,11 @@ func TestLeadSignature(t *testing.T) {
 	if _, err := w.ask(swapped, func(o *Options) { o.Evidence = raw; knows(o, attester) }); refused(err) != verdict.ReasonLyingAAR {
 		t.Errorf("a signature of somebody else: %v", err)
 	}
+	silent, err := w.resign(t, res, func(r *verdict.Result) { r.Lead = nil })
+	check0(t, err)
+	if _, err := w.ask(silent, func(o *Options) { o.Evidence = raw; knows(o, attester) }); refused(err) != verdict.ReasonLyingAAR {
+		t.Errorf("a signature that the lead keeps to itself: %v", err)
+	}
 }
 
 // TestBoundByLeadSignature: what the signature of the lead attester holds together is

@@ -105,9 +105,9 @@ func (o Options) require() []verdict.Requirement {
 	return out
 }
 
-// explicit: the relying party has rules of its own, so that those of the lead do
-// not bind it.
-func (o Options) explicit() bool { return o.Policy != nil || len(o.Require) > 0 }
+// explicit: the relying party has a policy of its own, so that the lead's does not
+// bind it. A demand alone is one thing more to hold the machine to, and nothing less.
+func (o Options) explicit() bool { return o.Policy != nil }
 
 // maxAge is the largest age that is looked at before that of the verdict is.
 func (o Options) maxAge() time.Duration { return max(o.MaxAge, limits.Session) }

@@ -48,7 +48,7 @@ func TestOwnPolicy(t *testing.T) {
 	}{
 		{"a strict lead", strict, "a cpu good", nil, verdict.TierNone, verdict.TierNone, verdict.ReasonMissingComponent, false},
 		{"a strict lead, own policy", strict, "a cpu good", own(`annotations["k"] := "v"`), verdict.TierNone, verdict.TierAffirming, "", true},
-		{"a strict lead, own demand", strict, "a cpu good", demand("a:cpu=1"), verdict.TierNone, verdict.TierAffirming, "", true},
+		{"a strict lead, own demand", strict, "a cpu good", demand("a:cpu=1"), verdict.TierNone, verdict.TierNone, verdict.ReasonMissingComponent, false},
 		{"a lax lead", lax, "a cpu good,b dev good", nil, verdict.TierAffirming, verdict.TierWarning, verdict.ReasonUnboundComponent, false},
 		{"a lax lead, own policy", lax, "a cpu good,b dev good", own(`annotations["k"] := "v"`), verdict.TierAffirming, verdict.TierWarning, verdict.ReasonUnboundComponent, false},
 		{"a lax lead, own demand", lax, "a cpu good,b dev good", demand("*"), verdict.TierAffirming, verdict.TierWarning, verdict.ReasonUnboundComponent, false},

@@ -226,11 +226,11 @@ func checkItems(items []Item) error {
 		if err := i.check(); err != nil {
 			return fmt.Errorf("item %d: %w", n, err)
 		}
-		if k := (key{i.Name, i.label()}); seen[k] {
+		k := key{i.Name, i.label()}
+		if seen[k] {
 			return fmt.Errorf("item %d: %s %q is there twice", n, i.Kind, i.Name)
-		} else {
-			seen[k] = true
 		}
+		seen[k] = true
 		if i.Kind == ItemEvidence {
 			composites++
 		}

@@ -228,6 +228,9 @@ func ParseRequirement(text, source string) (Requirement, error) {
 	if err != nil {
 		return Requirement{}, err
 	}
+	if q.Optional && numbered.MatchString(rest) { // or the number would be part of a label that nothing has
+		return Requirement{}, fmt.Errorf("verdict: requirement %.80q: a question mark or a number, not both", text)
+	}
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 {
 		q.Scheme, rest = rest[i+1:], rest[:i]
 		if !schemeName.MatchString(q.Scheme) {
@@ -240,6 +243,9 @@ func ParseRequirement(text, source string) (Requirement, error) {
 	}
 	return q, nil
 }
+
+// numbered is a requirement that ends in a number of components.
+var numbered = regexp.MustCompile(`=[0-9]+$`)
 
 // schemeName is the rule for names of schemes.
 var schemeName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)

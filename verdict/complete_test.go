@@ -97,7 +97,7 @@ func TestParseRequirement(t *testing.T) {
 			t.Errorf("%s: %q, %v", text, q, err)
 		}
 	}
-	for _, bad := range []string{"", ":spdm", "gpu=", "gpu=-1", "gpu=257", "gpu=01", "gpu>=x", "gpu:", "gpu:A", "?"} {
+	for _, bad := range []string{"", ":spdm", "gpu=", "gpu=-1", "gpu=257", "gpu=01", "gpu>=x", "gpu:", "gpu:A", "?", "gpu=1?", "gpu>=2?"} {
 		if q, err := ParseRequirement(bad, SourcePolicy); err == nil {
 			t.Errorf("%q: %v", bad, q)
 		}

@@ -200,9 +200,8 @@ func claimsOfTDX(in map[string]any) map[string]any {
 // allBound is the word about the whole machine, for the root that the only TDX
 // guest is.
 //
-//   - "true": edges that are strong and bound join every other component to the
-//     root, no edge is broken, and the lead found nothing unbound: which edges hold
-//     in one direction only it knows.
+//   - "true": edges that are strong and bound lead from every other component to the
+//     root, no edge is broken, and the lead found nothing unbound.
 //   - "false": an edge is broken, or the lead has looked at a component with a
 //     result, for a session with a nonce, and no such edges lead from it.
 //   - "unknown": neither; there is a component about which nothing can be said,
@@ -233,8 +232,8 @@ func (r *Result) allBound() string {
 	return word
 }
 
-// reachedFrom are the components that edges which are strong and bound join to
-// those where start holds, in either direction.
+// reachedFrom are the components from which edges that are strong and bound lead to
+// those where start holds; edges at which both ends vouch lead in either direction.
 func (r *Result) reachedFrom(start func(Component) bool) map[evidence.Path]bool {
 	out := map[evidence.Path]bool{}
 	for _, c := range r.Components {
@@ -244,7 +243,7 @@ func (r *Result) reachedFrom(start func(Component) bool) map[evidence.Path]bool 
 	}
 	for range r.Components {
 		for _, b := range r.Bindings {
-			if b.strong() && (out[b.From] || out[b.To]) {
+			if b.strong() && (out[b.To] || b.Mutual() && out[b.From]) {
 				out[b.From], out[b.To] = true, true
 			}
 		}

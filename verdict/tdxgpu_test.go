@@ -139,9 +139,13 @@ func TestAllBound(t *testing.T) {
 		change func(r *Result)
 		want   string
 	}{
-		"each":                          {func(r *Result) {}, "true"},
-		"by way of another":             {func(r *Result) { r.Bindings[1] = strongEdge("gpu/0", "gpu/1") }, "true"},
-		"edges that lead to them":       {func(r *Result) { r.Bindings[1] = strongEdge("cpu", "gpu/1") }, "true"},
+		"each":                    {func(r *Result) {}, "true"},
+		"by way of another":       {func(r *Result) { r.Bindings[1] = strongEdge("gpu/1", "gpu/0") }, "true"},
+		"edges that lead to them": {func(r *Result) { r.Bindings[1] = strongEdge("cpu", "gpu/1") }, "false"},
+		"edges at which both vouch": {func(r *Result) {
+			r.Bindings[1] = strongEdge("cpu", "gpu/1")
+			r.Bindings[1].Kind = "key-chain"
+		}, "true"},
 		"each, without a challenge":     {func(r *Result) { r.Nonce = nil }, "true"},
 		"one by a nonce":                {func(r *Result) { r.Bindings[1] = nonce }, "false"},
 		"one not at all":                {func(r *Result) { r.Bindings[1] = absent }, "false"},
@@ -158,10 +162,11 @@ func TestAllBound(t *testing.T) {
 		}, "false"},
 		"a stranger that vouches for the root": {func(r *Result) {
 			r.Bindings[1] = Binding{From: "cpu", To: "gpu/1", Kind: "attested-key", Strength: "strong", Status: "bound"}
+		}, "false"},
+		"one that the lead found unbound": {func(r *Result) {
 			r.Caps = append(r.Caps, Cap{Tier: TierWarning, Reason: Reason{Code: ReasonUnboundComponent}})
 		}, "false"},
 		"one that a policy takes": {func(r *Result) {
-			r.Bindings[1] = strongEdge("cpu", "gpu/1")
 			r.Caps = append(r.Caps, Cap{Tier: TierAffirming, Reason: Reason{Code: ReasonNonceBound}})
 		}, "false"},
 		"strong and absent": {func(r *Result) { r.Bindings[1].Status = "absent" }, "false"},

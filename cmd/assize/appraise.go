@@ -58,6 +58,7 @@ Of several files the worst tier decides the exit status:
       --component-nonce gpu=4cff… --endorsements collateral/ -o json
   assize appraise hgx/evidence.cmw --nonce 8f3c… --trust hgx/trust.json --endorsements hgx/endorsements \
       --corim hgx --corim-trust hgx/corim-trust.json
+  assize appraise machine.cmw --nonce 8f3c… --policy strict --dry-run mine.rego --require 'gpu/*:nvidia-gpu=8'
   assize appraise machine.cmw --nonce 8f3c… -o bundle --include all > bundle.json
   assize appraise --replay bundle.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {

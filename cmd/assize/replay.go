@@ -38,26 +38,28 @@ import (
 type replayFlags struct {
 	bundle string
 	roots  bool
+	policy bool
 	same   bool
 }
 
 func (f *replayFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.bundle, "replay", "", "bundle of -o bundle --include: appraise its evidence again with what it brings, and compare; no network, no signed verdict")
 	fl.BoolVar(&f.roots, "use-included-roots", false, "with --replay: believe the extra roots that the bundle brings, without the file (--trust)")
+	fl.BoolVar(&f.policy, "use-included-policy", false, "with --replay: run the policy for whole machines that the bundle brings, though this node has not signed the verdict")
 	fl.BoolVar(&f.same, "require-same", false, "with --replay: exit status 1 where the verdict is not reproduced")
 }
 
 // replayable are the flags that go with --replay; the others are in the bundle.
 var replayable = []string{
-	"replay", "at", "trust", "attesters", "policy", "evidence-policy", "output", "use-included-roots", "require-same",
+	"replay", "at", "trust", "attesters", "policy", "evidence-policy", "output", "use-included-roots", "use-included-policy", "require-same",
 }
 
 // check refuses flags that the bundle answers, and forms of output that a verdict of
 // one's own would have.
 func (f *replayFlags) check(cmd *cobra.Command, output string, files []string) error {
 	if f.bundle == "" {
-		if f.roots || f.same {
-			return usage("--use-included-roots and --require-same are for --replay")
+		if f.roots || f.policy || f.same {
+			return usage("--use-included-roots, --use-included-policy and --require-same are for --replay")
 		}
 		return nil
 	}

@@ -238,6 +238,20 @@ func TestReplayOfPartOfIt(t *testing.T) {
 	if got, o := replayed(t, t.TempDir(), file, "--trust", r.path("trust.json")); got.Reproduced || len(got.Missing) != 1 || got.Missing[0].Name != "machine/own" || !got.has("", "policy") {
 		t.Errorf("%+v %s", got, o.err)
 	}
+	// One that the bundle brings is run by whoever signed the verdict, and by who says so.
+	file, _ = r.bundle(t, "--include", "all", "--policy", own)
+	if _, out := replayed(t, t.TempDir(), file, "--trust", r.path("trust.json")); out.code != exitFailed || out.out != "" || !strings.Contains(out.err, "--use-included-policy") {
+		t.Errorf("%d %s%s", out.code, out.out, out.err)
+	}
+	if got, o := replayed(t, r.state, file, "--trust", r.path("trust.json")); !got.Reproduced {
+		t.Errorf("%+v %s", got, o.err)
+	}
+	if got, o := replayed(t, t.TempDir(), file, "--trust", r.path("trust.json"), "--use-included-policy"); !got.Reproduced {
+		t.Errorf("%+v %s", got, o.err)
+	}
+	if got, o := replayed(t, t.TempDir(), file, "--trust", r.path("trust.json"), "--policy", own); !got.Reproduced {
+		t.Errorf("%+v %s", got, o.err)
+	}
 	for _, kinds := range []string{"", "collateral"} {
 		var more []string
 		if kinds != "" {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -124,7 +125,8 @@ func (p *replay) schemePolicies() (map[string]*appraisal.Policy, error) {
 }
 
 // machinePolicy is the policy for whole machines of the bundle, or of --policy; nil
-// where the verdict had none.
+// where the verdict had none. What is not of this build is run only where this node
+// has signed the verdict, or the caller says so.
 func (p *replay) machinePolicy() (*policy.Policy, error) {
 	if p.flags.policy != "" {
 		other, err := loadPolicy(p.flags.policy)
@@ -136,13 +138,15 @@ func (p *replay) machinePolicy() (*policy.Policy, error) {
 	if p.recorded.Policy == nil {
 		return nil, nil
 	}
-	digest := p.recorded.Policy.Digest
-	for _, i := range p.items(verdict.ItemPolicies, itemPolicy) {
-		return policy.Load(strings.TrimPrefix(i.Name, namedMachine), i.Value)
+	if own, err := policy.Library(p.recorded.Policy.ID); err == nil && own.Statement().Digest == p.recorded.Policy.Digest {
+		return own, nil
 	}
-	// By its digest only: perhaps it is in the library.
-	if p, err := policy.Library(p.recorded.Policy.ID); err == nil && p.Statement().Digest == digest {
-		return p, nil
+	for _, i := range p.items(verdict.ItemPolicies, itemPolicy) {
+		// A policy is a program, and one that means harm can end the process.
+		if !p.flags.replay.policy && p.signature() != signedHere {
+			return nil, fmt.Errorf("policy %s is in no library, and came in a bundle that this node has not signed: read it, and name it (--policy FILE) or say --use-included-policy", p.recorded.Policy.ID)
+		}
+		return policy.Load(strings.TrimPrefix(i.Name, namedMachine), i.Value)
 	}
 	return nil, nil // said to be missing
 }

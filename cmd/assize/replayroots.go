@@ -96,6 +96,9 @@ func (p *replay) believe(mediaType string, raw []byte) (*trust.Anchors, error) {
 	return roots.Attesters, nil
 }
 
+// signedHere is the word for a verdict that this node has signed.
+const signedHere = "own"
+
 // signature says whether this node has signed the recorded verdict: own, or unknown,
 // for the keys come with the bundle.
 func (p *replay) signature() string {
@@ -108,5 +111,5 @@ func (p *replay) signature() string {
 	if !ok || own.KID() != k.KID || !comparable || !pub.Equal(own.Key(leadKey, nil, trust.RoleLead).Public) {
 		return "unknown"
 	}
-	return "own"
+	return signedHere
 }

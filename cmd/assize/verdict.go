@@ -46,8 +46,8 @@ func newVerdictVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE --trust jwks.json",
 		Short: "Check a signed verdict and every partial result in it",
-		Long: `Verify is the relying party's side, offline. It takes a signed verdict (-o ear) or a
-bundle (-o bundle) and checks the lead's signature, every component verifier's
+		Long: `Verify is the relying party's side, offline. It takes a signed verdict (-o ear,
+ear-p04 or cwt) or a bundle (-o bundle) and checks the lead's signature, every component verifier's
 signature and statement, that the verdict is no better than the parts allow, the
 derivation of every challenge, and, with the evidence (a bundle, or --evidence),
 that all of it is about these bytes. The JWK set says which key may sign what (see

@@ -26,17 +26,7 @@ composite contains {"tier": "warning", "detail": sprintf("bound to the CPU by no
 
 weak contains label if {
 	some label, way in input.bound
-	way.strength != "strong"
-}
-
-weak contains label if {
-	some label, way in input.bound
-	way.origin == "application"
-}
-
-weak contains label if {
-	some label, way in input.bound
-	way.origin == ""
+	not [way.strength, way.origin] in {["strong", "measured"], ["strong", "hardware"]}
 }
 
 composite contains {"tier": "none", "detail": sprintf("%s may lack a verdict and does", [substring(label, 0, 200)])} if {
@@ -75,11 +65,11 @@ all_known(label) if {
 
 # NVIDIA's claims have the status of the chain of the device.
 unknown_revocation contains label if {
-	some label, c in input.components
-	c.claims["x-nvidia-gpu-attestation-report-cert-chain"]["x-nvidia-cert-ocsp-status"] != "good"
+	some label in input.schemes["nvidia-gpu"]
+	not input.components[label].claims["x-nvidia-gpu-attestation-report-cert-chain"]["x-nvidia-cert-ocsp-status"] == "good"
 }
 
 unknown_revocation contains label if {
-	some label, c in input.components
-	c.claims["x-nvidia-switch-attestation-report-cert-chain"]["x-nvidia-cert-ocsp-status"] != "good"
+	some label in input.schemes["nvidia-nvswitch"]
+	not input.components[label].claims["x-nvidia-switch-attestation-report-cert-chain"]["x-nvidia-cert-ocsp-status"] == "good"
 }

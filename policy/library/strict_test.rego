@@ -85,6 +85,8 @@ test_unknown_revocation_is_a_warning if {
 	}
 	parts({"gpu/0": {"claims": chain("gpu", "unknown")}}) == {"gpu/0": "warning"}
 	parts({"gpu/0": {"scheme": "nvidia-nvswitch", "claims": chain("switch", "unknown")}}) == {"gpu/0": "warning"}
+	parts({"cpu": {"scheme": "nvidia-gpu"}}) == {"cpu": "warning"}
+	parts({"cpu": {"scheme": "nvidia-nvswitch"}}) == {"cpu": "warning"}
 }
 
 test_known_revocation_is_none if {

@@ -61,7 +61,9 @@ func (m *Matched) Components(register uint32) (out []verdict.Commitment, refused
 // Software is the value that a run-time register of a confidential guest had before
 // the events of Components at its end. These are data of one session, and no
 // software: a value that says what runs cannot include them. Nil where there are
-// none, or where anything else was measured behind the first of them.
+// none, or where anything else was measured behind the first of them. An event with
+// further members is something else: whatever known software measures before it runs
+// it, a manifest in JSON for example, could have these two as well.
 func (m *Matched) Software(register uint32) []byte {
 	value := make([]byte, m.alg.Size())
 	found := false
@@ -85,13 +87,17 @@ func (m *Matched) Software(register uint32) []byte {
 	return value
 }
 
-// component: the event is one of Components, and can be read.
+// component: the event is one of Components, can be read, and says nothing else.
 func (m *Matched) component(p *Proven) bool {
 	if !p.Whole || !bytes.HasPrefix(p.Data, []byte(componentPrefix)) {
 		return false
 	}
-	_, _, err := readComponent(p.Data)
-	return err == nil
+	_, digests, err := readComponent(p.Data)
+	if err != nil {
+		return false
+	}
+	members, err := strictjson.Members(p.Data)
+	return err == nil && len(members) == 1+len(digests)
 }
 
 // readComponent reads the data of one event. The label is there with an error too

@@ -90,7 +90,8 @@ func FuzzReadComponent(f *testing.F) {
 func TestSoftware(t *testing.T) {
 	const register = 4
 	part := entry{index: register, kind: 6, data: []byte(`{"assize.component":"gpu","sha256":"` + strings.Repeat("0a", 32) + `"}`)}
-	odd, other, program, elsewhere := part, part, part, part
+	odd, other, program, elsewhere, manifest := part, part, part, part, part
+	manifest.data = []byte(`{"assize.component":"gpu","sha256":"` + strings.Repeat("0a", 32) + `","services":"something that known software runs when it has measured it"}`)
 	odd.data = []byte(`{"assize.component":"gpu"}`)
 	other.measured = []byte("something else")
 	program.data = []byte("a program")
@@ -114,6 +115,9 @@ func TestSoftware(t *testing.T) {
 		"none":                          {"", []entry{program}},
 		"something that cannot be read": {"", []entry{part, odd}},
 		"data that were not measured":   {"", []entry{part, other}},
+		"a program that looks like one": {"", []entry{manifest}},
+		"one of them behind a part":     {"", []entry{part, manifest}},
+		"one of them before a part":     {after(manifest), []entry{manifest, part}},
 		"another register between":      {zero, []entry{part, elsewhere, part}},
 	} {
 		if got := fmt.Sprintf("%x", matched(t, build([]Alg{SHA384}, c.events...), CC, SHA384).Software(register)); got != c.want {

@@ -139,7 +139,7 @@ func TestReadByTheLead(t *testing.T) {
 		}
 		var out bytes.Buffer
 		Tree(&out, tree, schemes)
-		if lead, none := strings.Count(out.String(), "read by the lead"), strings.Count(out.String(), "no scheme"); lead != c.lead || none != c.none {
+		if lead, none := strings.Count(out.String(), "read by the lead"), strings.Count(out.String(), "no scheme: "); lead != c.lead || none != c.none {
 			t.Errorf("%d and %d:\n%s", lead, none, out.String())
 		}
 	}
