@@ -282,12 +282,15 @@ func (r *ruleSet) sees(name string) sections {
 			out.names[string(x)] = true
 		case ast.Var: // by itself, and not as the head of a reference
 			if x.Equal(ast.InputRootDocument.Value) {
-				out.top[""] = true
+				out.top[""], out.whole = true, true
 			}
 		case ast.Ref:
 			switch {
 			case x[0].Equal(ast.InputRootDocument):
 				out.top[first(x, 1)] = true
+				if name := first(x, 1); name == "" || name == inComponents && first(x, 3) == "" {
+					out.whole = true // which members it comes to is not in the text
+				}
 			case x[0].Equal(ast.DefaultRootDocument):
 				follow(first(x, 2))
 			default:

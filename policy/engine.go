@@ -125,6 +125,7 @@ func (e *engine) prepare(rules *ruleSet, names ...string) (*query, error) {
 		s := rules.sees(name)
 		maps.Copy(q.sections.top, s.top)
 		maps.Copy(q.sections.names, s.names)
+		q.sections.whole = q.sections.whole || s.whole
 	}
 	q.compiler = e.compiler.QueryCompiler()
 	var err error
@@ -281,6 +282,9 @@ type sections struct {
 	// names are all texts in the rules. A member of a component that is not among
 	// them is made only when a rule comes to it.
 	names map[string]bool
+	// whole: a rule may come to members of a component by names that are not in its
+	// text.
+	whole bool
 }
 
 func (s sections) needs(name string) bool { return s.top[""] || s.top[name] }

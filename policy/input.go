@@ -26,6 +26,7 @@ const (
 	inCaps          = "caps"
 	inBindings      = "bindings"
 	inBound         = "bound"
+	inWays          = "ways"
 	inInterconnects = "interconnects"
 	inRequirements  = "requirements"
 )
@@ -43,7 +44,7 @@ func input(r *verdict.Result, need sections) *ast.Term {
 	}{
 		{inSession, session}, {inComponents, components}, {inReasons, reasonsOf}, {inSchemes, schemesOf}, {inClasses, classesOf}, {inTiers, tiersOf},
 		{inOptional, optionalOf}, {inTier, tier}, {inCaps, capsOf}, {inBindings, bindings},
-		{inBound, bound}, {inInterconnects, interconnects}, {inRequirements, requirementsOf},
+		{inBound, bound}, {inWays, waysOf}, {inInterconnects, interconnects}, {inRequirements, requirementsOf},
 	} {
 		if need.needs(m.name) {
 			in[m.name] = m.make(r, parts, need)
@@ -156,18 +157,22 @@ func components(_ *verdict.Result, parts []part, need sections) ast.Value {
 // value is the component as a policy sees it. What the rules name is made at once.
 // What they do not name is made when a rule comes to it all the same, by a name that
 // it has put together or by looking at all members: if it were not there, the rule
-// would be silently undefined. What the evidence says of itself is not turned into
+// would be silently undefined. It is left out only where every rule writes the name
+// of the member behind that of the component. What the evidence says of itself is not turned into
 // values before a rule looks at it.
 func (p *part) value(need sections) ast.Value {
-	out := make(map[string]any, len(members)+1)
-	rest := make([]unmade, len(members))
+	out := make(map[string]any)
+	var rest []unmade
+	if need.whole {
+		rest = make([]unmade, len(members))
+	}
 	for i := range members {
 		m := &members[i]
 		switch {
 		case m.answered && !p.answered:
 		case need.names[m.name]:
 			out[m.name] = m.value(p).Value
-		default:
+		case need.whole:
 			rest[i] = unmade{p, m}
 			out[m.name] = later{&rest[i]}
 		}
@@ -405,6 +410,22 @@ func bound(r *verdict.Result, _ []part, _ sections) ast.Value {
 		pairs = append(pairs, [2]*ast.Term{ast.StringTerm(string(r.Components[i].Label)), last})
 	}
 	return ast.NewObject(pairs...)
+}
+
+// waysOf has for every strength with its origin the labels of the components whose
+// best path has them.
+func waysOf(r *verdict.Result, _ []part, _ sections) ast.Value {
+	all := ways(r.Components, r.Bindings)
+	root, ok := rootOf(r.Components)
+	return index(r.Components, func(i int, note func(string)) {
+		switch w := all[i]; {
+		case ok && i == root:
+		case w.origin == "":
+			note(w.strength)
+		default:
+			note(w.strength + " " + w.origin)
+		}
+	})
 }
 
 func interconnects(r *verdict.Result, _ []part, _ sections) ast.Value {

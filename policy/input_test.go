@@ -67,6 +67,7 @@ func TestInput(t *testing.T) {
 			"gpu/0": map[string]any{"strength": "strong", "origin": "hardware", "via": []any{"tsm-digest"}},
 			"nic":   map[string]any{"strength": "none", "origin": "", "via": []any{}},
 		},
+		"ways":          map[string]any{"strong hardware": []any{"gpu/0"}, "none": []any{"nic"}},
 		"interconnects": []any{map[string]any{"tier": "warning", "configuration": 32.0, "devices": []any{"gpu/0"}, "switches": []any{}, "unattested": []any{"x:1"}, "reasons": []any{}}},
 		"requirements":  []any{map[string]any{"label": "gpu/*", "scheme": "", "exactly": 1.0, "optional": false, "source": "policy"}},
 	}
@@ -110,7 +111,7 @@ func TestDocumented(t *testing.T) {
 		switch v := v.(type) {
 		case map[string]any:
 			for name, member := range v {
-				if !strings.Contains(name, "/") {
+				if !strings.ContainsAny(name, "/ ") {
 					need = append(need, name)
 				}
 				collect(member)

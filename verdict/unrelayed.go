@@ -36,6 +36,16 @@ func (c Component) vectorOf(v Vector) Vector {
 	return v.Lower(c.Lowered)
 }
 
+// Vector is that of the partial result as the component stands in an aggregate: without
+// the good words that nobody vouches for, and with what a policy lowered. It is empty
+// without a result.
+func (c Component) Vector() Vector {
+	if c.Partial.IsZero() {
+		return c.Lowered
+	}
+	return c.vectorOf(c.Partial.appraisal.Vector)
+}
+
 // rewritten: the vector in an aggregate is not that of the partial result.
 func (c Component) rewritten() bool { return c.unrelayed() || c.Lowered != (Vector{}) }
 

@@ -11,5 +11,6 @@ func mutants() []mutant {
 		evidenceMutants(), topologyMutants(), orchestratorMutants(), relayMutants(), intakeMutants(),
 		aggregateMutants(), trustMutants(), edgeMutants(), nodeMutants(),
 		nvidiaMutants(), interconnectMutants(), nrasMutants(), spdmMutants(),
+		relianceMutants(), policyMutants(), bindingMutants(), formatMutants(),
 	)
 }

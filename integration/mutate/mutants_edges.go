@@ -20,7 +20,7 @@ func edgeMutants() []mutant {
 		in("MV-49", "a refusal of a node has a code of the contract", "fabric/relay_service.go",
 			"if errors.As(err, &refusal) && refusal.Code.Text() != \"\" {", "if errors.As(err, &refusal) {"),
 		in("MV-49 MV-50", "HTTP does not repeat internal errors", api,
-			"Detail: \"internal error\"}\n}\n\nfunc (s *server) answer", "Detail: err.Error()}\n}\n\nfunc (s *server) answer"),
+			"Detail: \"internal error\"}\n}\n\n// answer", "Detail: err.Error()}\n}\n\n// answer"),
 		in("MV-49 MV-50", "HTTP does not repeat errors of the nonce store", api,
 			"Detail: \"single use of nonces cannot be guaranteed now\"}", "Detail: err.Error()}"),
 		in("MV-49 MV-50", "HTTP does not repeat why the node is not ready", api,

@@ -99,7 +99,7 @@ func tdispMutants() []mutant {
 		in("G-58", "digests are about a device only if one of them identifies it", edge,
 			"if !slices.ContainsFunc(identifying, m.same) {\n\t\tm.bound, m.origin", "if false {\n\t\tm.bound, m.origin"),
 		in("G-58", "the origin of an edge is that of its least digest", edge, "m.bound, m.origin = append(m.bound, c.Object), lesser(m.origin, c.Origin)", "m.bound, m.origin = append(m.bound, c.Object), OriginHardware"),
-		neverCase("G-58", "digests count only if the software that measured them is known", edge, "slices.ContainsFunc(all, unknownSoftware)"),
+		neverCase("G-58 G-69", "digests count only if the software that measured them is known", "binding/binding.go", "slices.ContainsFunc(all, unknownSoftware)"),
 		neverCase("G-58", "digests of a device vouch for a report only if one of them is of it", edge, "len(missing) > 0"),
 		in("G-58", "the lead says of every report whether something vouches for it", "orchestrator/execute.go", "requireRelays(c.parts)", ""),
 		gone("G-58", "a relying party finds a report of which the lead says nothing", "orchestrator/reports.go", "_, ok := unvouched[c.Label]", "ok && !unauthenticated(c)"),

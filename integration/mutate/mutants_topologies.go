@@ -28,7 +28,7 @@ func topologyMutants() []mutant {
 		in("MV-31", "a challenge is derived from the nonce of the session", nonce,
 			"return sha3.SumSHAKE256(session, n), nil", "return sha3.SumSHAKE256(session[:1], n), nil"),
 		in("MV-31", "nothing is derived without a session nonce", nonce,
-			"if len(session) == 0 {\n\t\treturn nil, fmt.Errorf(\"topologies: no session nonce to apply rule %q to\", rule)", "if false {\n\t\treturn nil, fmt.Errorf(\"topologies: no session nonce to apply rule %q to\", rule)"),
+			"if len(session) == 0 {\n\t\treturn nil, fmt.Errorf(\"topologies: no session nonce to apply rule %q to\", rule)\n\t}\n\tif rule", "if false {\n\t\treturn nil, fmt.Errorf(\"topologies: no session nonce to apply rule %q to\", rule)\n\t}\n\tif rule"),
 		never("PAR-1 MV-31 MV-32", "a nonce that fits is used as it is", nonce, "sessionLen == nonceSize"),
 		in("MV-32", "a node takes the challenges that the sender has derived", plan,
 			"if preset, ok := s.in.Preset[c.Label]; ok {", "if preset, ok := s.in.Preset[c.Label]; ok && false {"),

@@ -22,12 +22,12 @@ named if {
 	not q.at_least == 0
 }
 
-composite contains {"tier": "warning", "detail": sprintf("bound to the CPU by nothing that hardware or measured software wrote: %d component(s), the first is %s", [count(weak), substring(min(weak), 0, 200)])} if count(weak) > 0
+composite contains {"tier": "warning", "detail": sprintf("bound to the CPU by nothing that hardware or measured software wrote: %d component(s), the first is %s", [sum([count(l) | some l in weak]), substring(min([min(l) | some l in weak]), 0, 200)])} if count(weak) > 0
 
-weak contains label if {
-	some label, way in input.bound
-	not [way.strength, way.origin] in {["strong", "measured"], ["strong", "hardware"]}
-}
+weak := [labels |
+	some how, labels in input.ways
+	not how in {"strong measured", "strong hardware"}
+]
 
 composite contains {"tier": "none", "detail": sprintf("%s may lack a verdict and does", [substring(label, 0, 200)])} if {
 	some label in input.tiers.none
@@ -64,12 +64,18 @@ all_known(label) if {
 }
 
 # NVIDIA's claims have the status of the chain of the device.
-unknown_revocation contains label if {
+unknown_revocation contains label if some label in devices("nvidia-gpu") - good_gpus
+
+unknown_revocation contains label if some label in devices("nvidia-nvswitch") - good_switches
+
+devices(scheme) := {label | some label in input.schemes[scheme]}
+
+good_gpus contains label if {
 	some label in input.schemes["nvidia-gpu"]
-	not input.components[label].claims["x-nvidia-gpu-attestation-report-cert-chain"]["x-nvidia-cert-ocsp-status"] == "good"
+	input.components[label].claims["x-nvidia-gpu-attestation-report-cert-chain"]["x-nvidia-cert-ocsp-status"] == "good"
 }
 
-unknown_revocation contains label if {
+good_switches contains label if {
 	some label in input.schemes["nvidia-nvswitch"]
-	not input.components[label].claims["x-nvidia-switch-attestation-report-cert-chain"]["x-nvidia-cert-ocsp-status"] == "good"
+	input.components[label].claims["x-nvidia-switch-attestation-report-cert-chain"]["x-nvidia-cert-ocsp-status"] == "good"
 }

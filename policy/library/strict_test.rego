@@ -26,9 +26,15 @@ indexed(components) := {
 	"optional": [label | some label, c in components; not c.required],
 }
 
+ways(bound) := {how: [label | some label, v in bound; how == trim_space(sprintf("%s %s", [v.strength, v.origin]))] |
+	some w in bound
+	how := trim_space(sprintf("%s %s", [w.strength, w.origin]))
+}
+
 whole(change) := found if {
 	changed := object.union(good, change)
-	found := {f.tier | some f in assize.composite} with input as object.union(changed, indexed(changed.components))
+	seen := object.union(object.union(changed, indexed(changed.components)), {"ways": ways(changed.bound)})
+	found := {f.tier | some f in assize.composite} with input as seen
 }
 
 parts(change) := found if {

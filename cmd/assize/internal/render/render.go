@@ -254,7 +254,7 @@ func component(w io.Writer, c verdict.Component, mark, indent string) {
 		a := c.Partial.Appraisal()
 		id, kid := c.Partial.Verifier()
 		fmt.Fprintf(w, "%s   verifier %s %s, key %s\n", indent, clean(id.Developer), clean(id.Build), kid)
-		fmt.Fprintf(w, "%s   %s, freshness %s\n", indent, vector(a.Vector), a.Freshness)
+		fmt.Fprintf(w, "%s   %s, freshness %s\n", indent, vector(c.Vector()), a.Freshness)
 		if strings.Contains(a.PolicyID, ":") { // the defaults are named by the scheme alone
 			fmt.Fprintf(w, "%s   appraisal policy %s\n", indent, clean(a.PolicyID))
 		}
