@@ -37,7 +37,7 @@ type Binding struct {
 // mutualKinds are the kinds of edges whose ends vouch for each other.
 var mutualKinds = []string{"interconnect", "key-chain", "same-platform"}
 
-// Mutual: both ends of the edge vouch for each other. Otherwise To vouches for From,
+// Mutual reports whether both ends of the edge vouch for each other. Otherwise To vouches for From,
 // and not the other way round (decision D-99).
 func (b Binding) Mutual() bool { return slices.Contains(mutualKinds, b.Kind) }
 

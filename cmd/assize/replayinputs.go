@@ -141,12 +141,13 @@ func (p *replay) machinePolicy() (*policy.Policy, error) {
 	if own, err := policy.Library(p.recorded.Policy.ID); err == nil && own.Statement().Digest == p.recorded.Policy.Digest {
 		return own, nil
 	}
-	for _, i := range p.items(verdict.ItemPolicies, itemPolicy) {
-		// A policy is a program, and one that means harm can end the process.
-		if !p.flags.replay.policy && p.signature() != signedHere {
-			return nil, fmt.Errorf("policy %s is in no library, and came in a bundle that this node has not signed: read it, and name it (--policy FILE) or say --use-included-policy", p.recorded.Policy.ID)
-		}
-		return policy.Load(strings.TrimPrefix(i.Name, namedMachine), i.Value)
+	carried := p.items(verdict.ItemPolicies, itemPolicy)
+	if len(carried) == 0 {
+		return nil, nil // said to be missing
 	}
-	return nil, nil // said to be missing
+	// A policy is a program, and one that means harm can end the process.
+	if !p.flags.replay.policy && p.signature() != signedHere {
+		return nil, fmt.Errorf("policy %s is in no library, and came in a bundle that this node has not signed: read it, and name it (--policy FILE) or say --use-included-policy", p.recorded.Policy.ID)
+	}
+	return policy.Load(strings.TrimPrefix(carried[0].Name, namedMachine), carried[0].Value)
 }
