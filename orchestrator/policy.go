@@ -169,7 +169,11 @@ func Rejudge(ctx context.Context, r *verdict.Result, schemes *verifiers.Set, j R
 // lasting are the caps of a result that do not depend on its policy and its
 // requirements, and so bind whoever judges it again.
 func lasting(r *verdict.Result) []verdict.Cap {
-	again := []string{verdict.ReasonUnboundComponent, verdict.ReasonNonceBound, verdict.ReasonExtraRoots} // judge says these itself
+	// What judge says anew from the results alone, and what can differ with the policy:
+	// of software that the lead's policy did not call good nothing was believed.
+	again := []string{
+		verdict.ReasonUnboundComponent, verdict.ReasonNonceBound, verdict.ReasonExtraRoots, verdict.ReasonBindingWeak, verdict.ReasonBindingAbsent,
+	}
 	demands := verdict.Complete(r.Requirements, r.Components)
 	return slices.DeleteFunc(slices.Clone(r.Caps), func(c verdict.Cap) bool {
 		return ofPolicy(c.Reason) || slices.Contains(again, c.Reason.Code) || slices.Contains(demands, c)

@@ -152,6 +152,11 @@ func TestPolicyBeforeBinding(t *testing.T) {
 	got, err := verdict.VerifyResult(res.Token, verdict.Intake{Now: time.Now()}, w.anchors)
 	check(t, err)
 	check(t, Recheck(got, w.options.Schemes))
+	// Without the policy, what followed from it is forgotten as well.
+	again := Rejudge(context.Background(), got, w.options.Schemes, Rejudgement{})
+	if again.Outcome.Tier != verdict.TierAffirming || unauthenticated(find(t, again, "nic")) || !unauthenticated(find(t, got, "nic")) {
+		t.Errorf("without the policy %s %v", again.Outcome.Tier, again.Outcome.Reasons)
+	}
 }
 
 // TestLeadCannotForgetThePolicy: what stands in a verdict about its policy holds

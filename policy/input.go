@@ -326,16 +326,8 @@ func (p *part) vector() ast.Value {
 			}
 		}
 	}
-	if slices.ContainsFunc(p.Reasons, func(r verdict.Reason) bool { return r.Code == verdict.ReasonReportUnauthenticated }) {
-		if v[verdict.Configuration].Tier() == verdict.TierAffirming {
-			v[verdict.Configuration] = verdict.ClaimNoVisibility
-		}
-		if v[verdict.RuntimeOpaque].Tier() == verdict.TierAffirming {
-			v[verdict.RuntimeOpaque] = verdict.ClaimNone
-		}
-	}
 	all := p.unknown()
-	for n, claim := range v.Lower(p.Lowered) {
+	for n, claim := range p.VectorOf(v) {
 		if claim != verdict.ClaimNone {
 			all[verdict.ClaimName(n).String()] = claim
 		}

@@ -401,7 +401,7 @@ func (c Component) statement() componentStatement {
 
 // submod is the flat copy for clients that know submods only: the submod of the
 // partial result as it was signed, with the tier that the lead gives it, and without
-// the good words that it takes back (vectorOf).
+// the good words that it takes back (VectorOf).
 func (c Component) submod() any {
 	if !c.Partial.IsZero() {
 		out := make(object, len(c.Partial.submod))

@@ -204,7 +204,7 @@ func (c Component) document() ComponentDocument {
 		a := c.Partial.Appraisal()
 		who := c.Partial.signatory()
 		d.Verifier = &who
-		d.TrustVector = c.vectorOf(a.Vector).members(false)
+		d.TrustVector = c.VectorOf(a.Vector).members(false)
 		d.Freshness = a.Freshness
 		d.References = c.Partial.ReferenceRevision()
 		d.AppraisalPolicy = a.PolicyID

@@ -27,9 +27,9 @@ func (v Vector) withoutReport() Vector {
 	return v
 }
 
-// vectorOf is the vector of a partial result as its component stands in an
+// VectorOf is the vector of a partial result as its component stands in an
 // aggregate.
-func (c Component) vectorOf(v Vector) Vector {
+func (c Component) VectorOf(v Vector) Vector {
 	if c.unrelayed() {
 		v = v.withoutReport()
 	}
@@ -43,7 +43,7 @@ func (c Component) Vector() Vector {
 	if c.Partial.IsZero() {
 		return c.Lowered
 	}
-	return c.vectorOf(c.Partial.appraisal.Vector)
+	return c.VectorOf(c.Partial.appraisal.Vector)
 }
 
 // rewritten: the vector in an aggregate is not that of the partial result.
@@ -60,7 +60,7 @@ func (c Component) flatVector(members any) any {
 	for name, v := range in {
 		out[name] = v
 	}
-	was, is := c.Partial.appraisal.Vector, c.vectorOf(c.Partial.appraisal.Vector)
+	was, is := c.Partial.appraisal.Vector, c.VectorOf(c.Partial.appraisal.Vector)
 	for _, n := range ClaimNames() {
 		if was[n] != is[n] {
 			out[n.String()] = json.Number(strconv.Itoa(int(is[n])))

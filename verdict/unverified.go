@@ -148,7 +148,7 @@ func (d *ComponentDocument) readUnverified(label, token string, c Component) err
 	}
 	a := p.appraisal
 	who := p.signatory()
-	d.Verifier, d.TrustVector, d.Freshness = &who, c.vectorOf(a.Vector).members(false), a.Freshness
+	d.Verifier, d.TrustVector, d.Freshness = &who, c.VectorOf(a.Vector).members(false), a.Freshness
 	d.References, d.AppraisalPolicy, d.Reasons = p.revision, a.PolicyID, a.Reasons
 	if a.Claims != nil {
 		d.Claims = a.Claims
