@@ -28,7 +28,7 @@ const (
 	KindNitro  Kind = "aws-nitro"
 	KindGPU    Kind = "nvidia-gpu"
 	KindSwitch Kind = "nvidia-nvswitch"
-	KindSPDM   Kind = "spdm"
+	KindSPDM   Kind = "dmtf-spdm"
 	KindTPM    Kind = "tcg-tpm"
 	KindPSA    Kind = "psa"
 )

@@ -92,7 +92,7 @@ func randomParts(t testing.TB, r *rand.Rand) []func(change func(*verdict.Apprais
 		make1("gpu", "device", schemeGPU, "same", fresh(), func(a *verdict.Appraisal) {
 			a.Facts.SignerSPKI, a.Facts.Device, a.Facts.Peers = keyOf("gpu"), []string{"p:gpu"}, []string{"p:switch"}
 		}),
-		make1("nic", "device", "spdm", "same", fresh(), func(a *verdict.Appraisal) {
+		make1("nic", "device", "dmtf-spdm", "same", fresh(), func(a *verdict.Appraisal) {
 			a.Facts.SignerSPKI, a.Facts.ChainKeys = keyOf("nic"), []string{keyOf("app")}
 		}),
 		make1("switch", "device", schemeSwitch, "same", fresh(), func(a *verdict.Appraisal) {

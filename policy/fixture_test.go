@@ -27,7 +27,7 @@ type lab struct {
 	anchors *trust.Anchors
 }
 
-var labSchemes = []string{"intel-tdx", "amd-snp", "aws-nitro", "spdm", "nvidia-gpu", "nvidia-nvswitch", "tcg-tpm"}
+var labSchemes = []string{"intel-tdx", "amd-snp", "aws-nitro", "dmtf-spdm", "nvidia-gpu", "nvidia-nvswitch", "tcg-tpm"}
 
 func newLab(tb testing.TB) *lab {
 	tb.Helper()
@@ -56,7 +56,7 @@ func good(scheme string) verdict.Appraisal {
 		a.Claims[map[string]string{
 			"nvidia-gpu": "x-nvidia-gpu-attestation-report-cert-chain", "nvidia-nvswitch": "x-nvidia-switch-attestation-report-cert-chain",
 		}[scheme]] = map[string]any{"x-nvidia-cert-status": "valid", "x-nvidia-cert-ocsp-status": "good"}
-	case "amd-snp", "spdm":
+	case "amd-snp", "dmtf-spdm":
 		a.Claims["revocation"] = map[string]any{"checked": true}
 	case "aws-nitro":
 		a.Claims["revocation"] = map[string]any{"root": "not revoked"}

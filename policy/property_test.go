@@ -74,7 +74,7 @@ func TestLibraryOnMachines(t *testing.T) {
 		{"cpu-gpu", "no GPU", false, set(func(r *verdict.Result) { r.Components, r.Bindings = r.Components[:1], nil }), verdict.TierNone},
 		{"cpu-gpu", "no CPU", false, set(func(r *verdict.Result) { r.Components = r.Components[1:] }), verdict.TierNone},
 		{"cpu-gpu", "a stranger", false, set(func(r *verdict.Result) {
-			r.Components = append(r.Components, l.component("nic", "spdm", good("spdm")))
+			r.Components = append(r.Components, l.component("nic", "dmtf-spdm", good("dmtf-spdm")))
 			r.Bindings = append(r.Bindings, verdict.Binding{From: "nic", To: "cpu", Kind: "x", Strength: "strong", Status: "bound", Origin: "hardware"})
 		}), verdict.TierWarning},
 		{"hgx-8", "good", true, nil, verdict.TierAffirming},

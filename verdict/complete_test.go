@@ -70,7 +70,7 @@ func TestComplete(t *testing.T) {
 // What evidence demands lowers, and makes nothing expected that others do not
 // know.
 func TestCompleteOfEvidence(t *testing.T) {
-	parts := []Component{present("cpu", "intel-tdx"), present("nic", "spdm")}
+	parts := []Component{present("cpu", "intel-tdx"), present("nic", "dmtf-spdm")}
 	own := Requirement{Label: "cpu", Source: SourceConfiguration}
 	theirs := []Requirement{{Label: "nic", Optional: true, Source: SourceLeadEvidence}, {Label: "cpu", Source: SourceLeadEvidence}}
 	if caps := Complete(append(theirs, own), parts); len(caps) != 1 || caps[0].Reason.Code != ReasonUnexpected {

@@ -116,7 +116,7 @@ func TestTDXGPUFitsTheMachine(t *testing.T) {
 		"two guests":                 {[]Component{lone("a", "intel-tdx"), lone("b", "intel-tdx"), lone("gpu", "nvidia-gpu")}, "2 TDX guests"},
 		"two virtual TPMs":           {[]Component{lone("cpu", "intel-tdx"), lone("gpu", "nvidia-gpu"), lone("t/0", "tcg-tpm"), lone("t/1", "tcg-tpm")}, "2 virtual TPMs"},
 		"another CPU":                {[]Component{lone("cpu", "amd-snp"), lone("gpu", "nvidia-gpu")}, `"cpu" (scheme "amd-snp")`},
-		"something else beside":      {[]Component{lone("cpu", "intel-tdx"), lone("gpu", "nvidia-gpu"), lone("nic", "spdm")}, `"nic"`},
+		"something else beside":      {[]Component{lone("cpu", "intel-tdx"), lone("gpu", "nvidia-gpu"), lone("nic", "dmtf-spdm")}, `"nic"`},
 		"something that nobody took": {[]Component{lone("cpu", "intel-tdx"), lone("gpu", "nvidia-gpu"), lone("x", "")}, `"x"`},
 		"nothing":                    {nil, "0 TDX guests"},
 	} {

@@ -45,7 +45,7 @@ unknown_revocation contains label if some label in input.reasons["revocation-unk
 # These schemes look at revocation lists where there are some, and say in their
 # claims what came of it.
 unknown_revocation contains label if {
-	some scheme in ["amd-snp", "spdm"]
+	some scheme in ["amd-snp", "dmtf-spdm"]
 	some label in input.schemes[scheme]
 	not input.components[label].claims.revocation.checked
 }

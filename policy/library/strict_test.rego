@@ -83,7 +83,7 @@ test_unknown_revocation_is_a_warning if {
 	{f.label | some f in assize.component} == {"cpu"} with input as object.union(good, {"reasons": {"revocation-unknown": ["cpu"]}})
 	every change in [
 		{"scheme": "amd-snp"}, {"scheme": "amd-snp", "claims": {"revocation": {"checked": false}}},
-		{"scheme": "spdm", "claims": {"revocation": {"checked": false}}},
+		{"scheme": "dmtf-spdm", "claims": {"revocation": {"checked": false}}},
 		{"scheme": "aws-nitro"}, {"scheme": "aws-nitro", "claims": {"revocation": {}}},
 		{"scheme": "aws-nitro", "claims": {"revocation": {"root": "not revoked", "zone": "unknown"}}},
 	] {

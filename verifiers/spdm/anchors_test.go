@@ -47,7 +47,7 @@ func TestAnchors(t *testing.T) {
 		{"slot not named", "{certificate_sha256: " + certificateDigest(owner.anchor) + "}", nil, [][]byte{owner.anchor.Raw}, ownerIn, findSlotAllowed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			deps := verifiers.Deps{Endorsements: collateral(t, c.der...), Policies: policyOf(t, "scheme: spdm\nparameters: {anchors: ["+c.anchors+"]}\n")}
+			deps := verifiers.Deps{Endorsements: collateral(t, c.der...), Policies: policyOf(t, "scheme: dmtf-spdm\nparameters: {anchors: ["+c.anchors+"]}\n")}
 			if c.extra != nil {
 				deps.ExtraRoots = map[string][]*x509.Certificate{Name: c.extra}
 			}
@@ -73,7 +73,7 @@ func TestMakersOfASlot(t *testing.T) {
 	d, _, in := affirmed(t)
 	root := "{certificate_sha256: " + certificateDigest(d.anchor)
 	deps := verifiers.Deps{Endorsements: collateral(t, d.anchor.Raw), Policies: policyOf(t,
-		"scheme: spdm\nparameters: {anchors: ["+root+", manufacturers: [SOMEBODY]}, "+root+", slots: [1]}]}\n")}
+		"scheme: dmtf-spdm\nparameters: {anchors: ["+root+", manufacturers: [SOMEBODY]}, "+root+", slots: [1]}]}\n")}
 	if a, found := appraise(t, newTest(t, deps), in); !slices.Contains(found, findManufacturer) || a.Status() != verdict.TierContraindicated {
 		t.Fatalf("%v %s", found, details(a))
 	}
@@ -86,7 +86,7 @@ func TestSharedKey(t *testing.T) {
 	x := template("root", true)
 	x.NotBefore = at.AddDate(-2, 0, 0)
 	again := issue(t, x, x, d.anchor.PublicKey, newKey(t, ECDSAP256))
-	deps := verifiers.Deps{Endorsements: collateral(t, again.Raw, d.anchor.Raw), Policies: policyOf(t, "scheme: spdm\nparameters: {anchors: [{spki_sha256: "+spkiDigest(d.anchor)+"}]}\n")}
+	deps := verifiers.Deps{Endorsements: collateral(t, again.Raw, d.anchor.Raw), Policies: policyOf(t, "scheme: dmtf-spdm\nparameters: {anchors: [{spki_sha256: "+spkiDigest(d.anchor)+"}]}\n")}
 	v := newTest(t, deps)
 	if len(v.anchors) != 2 {
 		t.Fatal(len(v.anchors))

@@ -280,7 +280,7 @@ func TestFloors(t *testing.T) {
 	}
 	floored := 0
 	for _, f := range d.Findings {
-		_, err := d.Parse([]byte("scheme: spdm\nfindings: {" + f.Name + ": {}}\n"))
+		_, err := d.Parse([]byte("scheme: dmtf-spdm\nfindings: {" + f.Name + ": {}}\n"))
 		if (err != nil) != (len(f.Floor) > 0) {
 			t.Errorf("%s: %v", f.Name, err)
 		}
@@ -293,7 +293,7 @@ func TestFloors(t *testing.T) {
 	}
 	// Debugging cannot be made affirming, a wrong signature not a warning.
 	for _, row := range []string{"debug-active: {hardware: 2, runtime-opaque: 2}", "signature-invalid: {hardware: 32}", "unknown-anchor: {hardware: 32, instance-identity: 32}", "revoked: {hardware: 32, instance-identity: 32}"} {
-		if _, err := d.Parse([]byte("scheme: spdm\nfindings: {" + row + "}\n")); err == nil {
+		if _, err := d.Parse([]byte("scheme: dmtf-spdm\nfindings: {" + row + "}\n")); err == nil {
 			t.Error(row)
 		}
 	}
@@ -320,12 +320,12 @@ func TestParameters(t *testing.T) {
 		"{anchors: [{spki_sha256: ABCD}]}": false, "{anchors: [{spki_sha256: " + hash + ", slots: [8]}]}": false, "{anchors: [{spki_sha256: " + hash + ", manufacturers: [\"\"]}]}": false,
 		"{anchors: [{spki_sha256: " + hash + ", trust: all}]}": false, "{anything: 1}": false,
 	} {
-		if _, err := policyDefaults().Parse([]byte("scheme: spdm\nparameters: " + text + "\n")); (err == nil) != ok {
+		if _, err := policyDefaults().Parse([]byte("scheme: dmtf-spdm\nparameters: " + text + "\n")); (err == nil) != ok {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
 	many := "{anchors: [" + strings.Repeat("{spki_sha256: "+hash+"},", maxAnchors+1) + "]}"
-	if _, err := policyDefaults().Parse([]byte("scheme: spdm\nparameters: " + many + "\n")); err == nil {
+	if _, err := policyDefaults().Parse([]byte("scheme: dmtf-spdm\nparameters: " + many + "\n")); err == nil {
 		t.Error("too many anchors")
 	}
 	if _, err := Scheme().New(verifiers.Deps{Policies: map[string]*appraisal.Policy{Name: {}}}); err == nil {

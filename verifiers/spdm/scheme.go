@@ -20,7 +20,7 @@ import (
 
 // Name is the slug of the scheme, also the key of its extra roots in
 // verifiers.Deps.
-const Name = "spdm"
+const Name = "dmtf-spdm"
 
 const (
 	schemeVersion = "0.1.0"

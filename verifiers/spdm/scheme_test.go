@@ -60,7 +60,7 @@ func certificateDigest(c *x509.Certificate) string {
 // are lines of parameters, findings members of findings in flow style.
 func trusting(tb testing.TB, root *x509.Certificate, slot uint8, makers, more, findings string) verifiers.Deps {
 	tb.Helper()
-	text := fmt.Sprintf("scheme: spdm\nfindings: {%s}\nparameters:\n  anchors: [{certificate_sha256: %s, slots: [%d], manufacturers: [%s]}]\n%s", findings, certificateDigest(root), slot, makers, more)
+	text := fmt.Sprintf("scheme: dmtf-spdm\nfindings: {%s}\nparameters:\n  anchors: [{certificate_sha256: %s, slots: [%d], manufacturers: [%s]}]\n%s", findings, certificateDigest(root), slot, makers, more)
 	return verifiers.Deps{Endorsements: collateral(tb, root.Raw), Policies: policyOf(tb, text)}
 }
 

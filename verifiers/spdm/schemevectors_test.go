@@ -90,7 +90,7 @@ func (c capture) world(tb testing.TB, policy []byte) verifiers.Deps {
 }
 
 // plain trusts the roots and changes nothing else.
-var plain = []byte("scheme: spdm\nfindings: {}\nparameters: {anchors: []}\n")
+var plain = []byte("scheme: dmtf-spdm\nfindings: {}\nparameters: {anchors: []}\n")
 
 // references are the reference values of the recorded device.
 func (c capture) references(t *testing.T, p *proof) *corim.Index {
