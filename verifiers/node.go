@@ -17,7 +17,8 @@ import (
 
 // Refusal is a request that a node does not appraise. Code is from the fixed
 // list of the message contract: 400 malformed, 413 too large, 415 media type,
-// 403 not allowed, 500 internal, 504 out of budget.
+// 403 not allowed, 500 internal, 503 a service that it asks does not answer, 504 out
+// of budget.
 type Refusal struct {
 	Code int
 	Text string
@@ -213,6 +214,8 @@ func run(ctx context.Context, v Verifier, in Input) (a verdict.Appraisal, err er
 		return a, &Refusal{Code: 504, Text: "out of budget", err: err}
 	case errors.Is(err, context.DeadlineExceeded): // of a service that the scheme asks
 		return a, &Refusal{Code: 504, Text: "what the verifier asks did not answer in time", err: err}
+	case errors.Is(err, ErrUnavailable):
+		return a, &Refusal{Code: 503, Text: "what the verifier asks does not answer", err: err}
 	}
 	return a, &Refusal{Code: 500, Text: "internal", err: err}
 }

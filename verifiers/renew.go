@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/assize/assize/endorsements"
+	"github.com/assize/assize/evidence"
 )
 
 // Renewer is a Verifier that can go on with other collateral and keep what it
@@ -20,6 +21,15 @@ type Renewer interface {
 	// Renew returns a verifier for the bundle; the receiver stays as it was, so
 	// that appraisals that are under way end with what they began with.
 	Renew(*endorsements.Bundle) (Verifier, error)
+}
+
+// Prover is a Verifier that names collateral only by what its roots have certified,
+// so that what anybody can make up asks nobody for anything. A node asks it in the
+// place of Scheme.Needs.
+type Prover interface {
+	// Needs is as Scheme.Needs, and nil for evidence that is refused at this time
+	// whatever collateral there is.
+	Needs(mt evidence.MediaType, raw []byte, at time.Time) []endorsements.Need
 }
 
 // Collateral is where a node has collateral from while it runs. It is safe for
@@ -93,7 +103,7 @@ func (n *Node) ensure(ctx context.Context, sc Scheme, slot *renewed, r Request) 
 			b, err = nil, fmt.Errorf("verifiers: collateral for %s: panic: %v", sc.Name, p)
 		}
 	}()
-	needs := sc.Needs(r.MediaType, r.Evidence)
+	needs := n.needs(sc, slot, r)
 	if len(needs) == 0 { // what others had fetched counts here, too
 		return n.o.Collateral.Ensure(ctx, nil)
 	}
@@ -115,6 +125,19 @@ func (n *Node) ensure(ctx context.Context, sc Scheme, slot *renewed, r Request) 
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return n.o.Collateral.Ensure(ctx, needs[:min(len(needs), maxNeeds)])
+}
+
+// needs are those of what is proved, if the verifier can tell.
+func (n *Node) needs(sc Scheme, slot *renewed, r Request) []endorsements.Need {
+	p, ok := slot.current.Load().verifier.(Prover)
+	if !ok {
+		return sc.Needs(r.MediaType, r.Evidence)
+	}
+	at := r.Time
+	if at.IsZero() {
+		at = n.o.Clock()
+	}
+	return p.Needs(r.MediaType, r.Evidence, at)
 }
 
 // renew makes the verifier of a bundle once, whoever asks for it; nil stands for

@@ -347,3 +347,36 @@ func TestRenewConcurrently(t *testing.T) {
 		t.Error(*faults)
 	}
 }
+
+// prover is a verifier that knows what is proved.
+type prover struct {
+	made
+	asked *[]time.Time
+}
+
+func (p prover) Needs(_ evidence.MediaType, raw []byte, at time.Time) []endorsements.Need {
+	if *p.asked = append(*p.asked, at); string(raw) == "forged" {
+		return nil
+	}
+	return one(evidence.MediaType{}, nil)
+}
+
+// A verifier that can tell what is proved is asked in the place of its scheme, for the
+// time of the appraisal.
+func TestNeedsOfWhatIsProved(t *testing.T) {
+	var asked []time.Time
+	s := &supply{bundle: new(endorsements.Bundle)}
+	all := func(evidence.MediaType, []byte) []endorsements.Need { t.Error("the scheme was asked"); return nil }
+	n, _ := renewNode(t, func(d Deps) (Verifier, error) { return prover{made{d.Endorsements, "new"}, &asked}, nil }, all, s)
+	r := renewRequest(t)
+	r.Evidence = []byte("forged")
+	n.prepare(t.Context(), n.o.Set.schemes[0], r)
+	if len(s.needs) != 1 || s.needs[0] != nil {
+		t.Errorf("asked for %v", s.needs)
+	}
+	r.Evidence, r.Time = []byte("genuine"), time.Unix(1_700_000_000, 0)
+	n.prepare(t.Context(), n.o.Set.schemes[0], r)
+	if len(s.needs) != 2 || len(s.needs[1]) != 1 || len(asked) != 2 || asked[0].IsZero() || !asked[1].Equal(r.Time) {
+		t.Errorf("%v at %v", s.needs, asked)
+	}
+}

@@ -68,7 +68,7 @@ type Scheme struct {
 	Policy *appraisal.Defaults
 	// Needs names collateral that would help to appraise a component, read from
 	// bytes that nobody has verified yet; at most 8. Nil: none. A node that may
-	// fetch asks its source for it before it appraises.
+	// fetch asks its source for it before it appraises, and a Prover rather than this.
 	Needs func(mt evidence.MediaType, raw []byte) []endorsements.Need
 	// New makes the verifier.
 	New func(Deps) (Verifier, error)
@@ -104,7 +104,7 @@ type Input struct {
 //
 // Bad evidence (wrong signature, wrong nonce, malformed bytes) is an appraisal
 // with a bad tier and reasons. An error means "no verdict": the context ended,
-// or ErrMalfunction.
+// ErrUnavailable or ErrMalfunction.
 type Verifier interface {
 	Appraise(ctx context.Context, in Input) (verdict.Appraisal, error)
 }
@@ -112,3 +112,7 @@ type Verifier interface {
 // ErrMalfunction says that the verifier itself is broken; the component gets
 // no verdict.
 var ErrMalfunction = errors.New("verifiers: malfunction")
+
+// ErrUnavailable says that a service that the verifier asks does not answer now: the
+// component gets no verdict, and another verifier, or this one later, may give one.
+var ErrUnavailable = errors.New("verifiers: what the verifier asks does not answer")

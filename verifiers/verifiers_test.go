@@ -312,6 +312,8 @@ func TestNodeRefuses(t *testing.T) {
 		{"panic", told{bang: true}, func(*Request) {}, 500},
 		{"malfunction", told{err: ErrMalfunction}, func(*Request) {}, 500},
 		{"a service that is silent", told{err: errors.Join(ErrMalfunction, context.DeadlineExceeded)}, func(*Request) {}, 504},
+		{"a service that is too slow", told{err: errors.Join(ErrUnavailable, context.DeadlineExceeded)}, func(*Request) {}, 504},
+		{"a service that does not answer", told{err: errors.Join(ErrUnavailable, errors.New("no"))}, func(*Request) {}, 503},
 	} {
 		w := newNode(t, c.v, nil)
 		r := request(t)

@@ -22,6 +22,7 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
 	"github.com/assize/assize/trust"
+	"github.com/assize/assize/verifiers"
 	"github.com/assize/assize/verifiers/all"
 )
 
@@ -95,7 +96,7 @@ not be had.`,
 }
 
 // needs are those of the flags and of the evidence.
-func (f *fetchFlags) needs(cmd *cobra.Command, files []string) ([]endorsements.Need, error) {
+func (f *fetchFlags) needs(cmd *cobra.Command, files []string, roots map[string][]*x509.Certificate) ([]endorsements.Need, error) {
 	var out []endorsements.Need
 	f.fmspc, f.chipID = strings.ToLower(f.fmspc), strings.ToLower(f.chipID) // certificates and tools show both
 	if f.fmspc != "" {
@@ -131,7 +132,7 @@ func (f *fetchFlags) needs(cmd *cobra.Command, files []string) ([]endorsements.N
 		if err != nil {
 			return nil, err
 		}
-		needs, err := needsOf(raw, f.mediaType)
+		needs, err := needsOf(raw, f.mediaType, verifiers.Deps{ExtraRoots: roots})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
@@ -140,8 +141,8 @@ func (f *fetchFlags) needs(cmd *cobra.Command, files []string) ([]endorsements.N
 	return out, nil
 }
 
-// needsOf asks the scheme of every component of a composite.
-func needsOf(raw []byte, mediaType string) ([]endorsements.Need, error) {
+// needsOf asks the scheme of every component of a composite, as a node does.
+func needsOf(raw []byte, mediaType string, d verifiers.Deps) ([]endorsements.Need, error) {
 	tree, err := evidence.Parse(raw, evidence.Options{MediaType: mediaType, UnverifiedSignaturesUnsafe: true})
 	if err != nil {
 		return nil, err
@@ -160,7 +161,15 @@ func needsOf(raw []byte, mediaType string) ([]endorsements.Need, error) {
 			if p.Err != nil || p.Scheme.Needs == nil {
 				continue
 			}
-			for _, n := range p.Scheme.Needs(p.MediaType, p.Evidence) {
+			v, err := p.Scheme.New(d)
+			if err != nil {
+				return nil, err
+			}
+			needs := p.Scheme.Needs
+			if prover, ok := v.(verifiers.Prover); ok {
+				needs = func(mt evidence.MediaType, raw []byte) []endorsements.Need { return prover.Needs(mt, raw, time.Now()) }
+			}
+			for _, n := range needs(p.MediaType, p.Evidence) {
 				if !slices.Contains(out, n) {
 					out = append(out, n)
 				}
@@ -185,16 +194,16 @@ func runFetch(cmd *cobra.Command, g *globals, f *fetchFlags, files []string) err
 	if err != nil {
 		return err
 	}
-	needs, err := f.needs(cmd, files)
+	roots, err := extraRoots(f.trust)
+	if err != nil {
+		return err
+	}
+	needs, err := f.needs(cmd, files, roots)
 	if err != nil {
 		return err
 	}
 	if len(needs) == 0 {
-		return errors.New("no component of the evidence needs collateral that could be fetched")
-	}
-	roots, err := extraRoots(f.trust)
-	if err != nil {
-		return err
+		return errors.New("no component of the evidence needs collateral that could be fetched, or none is of a vendor or simulated machine (--trust) that is known")
 	}
 	if f.dir == "" {
 		f.dir = cacheFolder(c)

@@ -194,6 +194,12 @@ func findingCases() []findingCase {
 		{name: "early", o: bw, change: device(2, nvidia.OCSPEarly), want: "32 3 3 2 0", finding: "revocation-unknown", code: none, words: "not valid yet"},
 		{name: "forged", o: bw, change: device(3, nvidia.OCSPForged), want: "32 3 3 2 0", finding: "revocation-unknown", code: none, words: "certificate 3"},
 		{name: "wrong responder", o: bw, change: device(1, nvidia.OCSPWrongResponder), want: "32 3 3 2 0", finding: "revocation-unknown", code: none},
+		{name: "responder that may be revoked", o: bw, change: device(1, nvidia.OCSPNoCheckMissing), want: "32 3 3 2 0", finding: "revocation-unknown", code: none, words: "nocheck"},
+		{name: "signer's responder that may be revoked", o: bw, change: signer(0, nvidia.OCSPNoCheckMissing), want: "2 36 32 0 0", finding: "manifest-revocation-unknown", code: verdict.ReasonRevocationUnknown, words: "nocheck"},
+		{name: "responders that may be revoked, by policy", o: bw, policy: params("ocsp_unchecked_responder: true"), change: func(m *machine) {
+			m.device(1, nvidia.OCSPNoCheckMissing).signer(0, nvidia.OCSPNoCheckMissing)
+		}, want: "2 3 3 2 0", finding: "genuine"},
+		{name: "responder of no use, by policy", o: bw, policy: params("ocsp_unchecked_responder: true"), change: device(1, nvidia.OCSPNoUsage), want: "32 3 3 2 0", finding: "revocation-unknown", code: none, words: "id-kp-OCSPSigning"},
 		{name: "of another certificate", o: bw, change: device(1, nvidia.OCSPOtherCertificate), want: "32 3 3 2 0", finding: "revocation-unknown", code: none, words: "no OCSP response about it"},
 		{name: "too old", o: bw, policy: params("ocsp_max_age_hours: 1"), change: func(m *machine) {
 			m.asked(m.gpu.Chain(), m.gpu.OCSPService(nil), 1, simulatedAt.Add(-2*time.Hour))

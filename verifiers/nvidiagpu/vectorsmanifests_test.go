@@ -135,7 +135,7 @@ var measuredRows = []measuredRow{
 	// more than index 9 takes that back.
 	{"545.00, two issues of the VBIOS", mockReport, []string{mockDriver, prodVBIOS, mockVBIOS}, "2024-01-15", statusAside, 3, 36, nil, "configuration no-collateral", ""},
 	{"545.00, all issues of the VBIOS", mockReport, []string{mockDriver, prodVBIOS, laterVBIOS, mockVBIOS}, "2024-01-15", statusAside, 96, 36, []int{1, 2, 3, 9},
-		"claim-not-asserted measurement-mismatch no-collateral", "signer of 2023-12-13"},
+		"claim-not-asserted measurement-mismatch no-collateral", "signer of 2023-06-23) matches and does not count: a later issue of the same tag has other values"},
 	{"535.86.09, production VBIOS", h535Report, []string{prodVBIOS}, "2024-01-15", statusAside, 33, 36, nil, "no-collateral no-reference-values", "there is no manifest NV_GPU_DRIVER_GH100_535.86.09"},
 	{"535.86.09, later issue", h535Report, []string{laterVBIOS}, "2024-01-15", statusAside, 96, 36, []int{9}, "claim-not-asserted measurement-mismatch no-collateral", "another issue may match; get it anew"},
 	{"535.86.09, both issues", h535Report, []string{laterVBIOS, prodVBIOS}, "2024-01-15", statusAside, 33, 36, nil, "no-collateral no-reference-values", "there is no manifest NV_GPU_DRIVER_GH100_535.86.09"},

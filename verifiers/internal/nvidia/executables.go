@@ -164,6 +164,11 @@ func (p *Proof) differing(s *sources, a *verdict.Appraisal) {
 		}
 		a.FailComparing(verdict.ReasonMeasurementMismatch, "executables: "+p.spelled(s, f), p.compared(s, f))
 	}
+	if c := s.tags.out; c != nil && len(tags) > 0 {
+		for _, m := range c.Withdrawn[:min(len(c.Withdrawn), maxDiffering)] {
+			a.Fail(verdict.ReasonMeasurementMismatch, fmt.Sprintf("executables: %s matches and does not count: a later issue of the same tag has other values", m))
+		}
+	}
 	for _, c := range []*corimComparison{s.operator, s.manifests} {
 		if c != nil && c.mismatched {
 			a.Reasons = append(a.Reasons, c.reasons...)

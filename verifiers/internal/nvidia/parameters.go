@@ -41,6 +41,10 @@ type Parameters struct {
 	// OCSPMaxAge is how many hours after thisUpdate a response counts at most; zero
 	// for as long as it says itself.
 	OCSPMaxAge int `yaml:"ocsp_max_age_hours"`
+	// OCSPUncheckedResponder lets responses count whose signer has a certificate that
+	// does not say id-pkix-ocsp-nocheck and of which no status is known: RFC 6960,
+	// section 4.2.2.2.1, leaves that to who asks, and NVIDIA's verifiers never look.
+	OCSPUncheckedResponder bool `yaml:"ocsp_unchecked_responder"`
 	// ManifestExpiry is "strict" or "warn": whether a manifest whose certificates are
 	// not valid at the time is left out, or compared with and a warning.
 	ManifestExpiry string `yaml:"manifest_expiry"`
@@ -152,11 +156,11 @@ func CheckVersions(form *regexp.Regexp, lists map[string][]string) error {
 
 // devicePolicy and manifestPolicy are the parameters as ocsp has them.
 func (p *Parameters) devicePolicy() ocsp.Policy {
-	return ocsp.Policy{From: ocsp.DeviceFrom, MaxAge: time.Duration(p.OCSPMaxAge) * time.Hour, HoldAllowed: p.HoldAllowed}
+	return ocsp.Policy{From: ocsp.DeviceFrom, MaxAge: time.Duration(p.OCSPMaxAge) * time.Hour, HoldAllowed: p.HoldAllowed, UncheckedResponder: p.OCSPUncheckedResponder}
 }
 
 func (p *Parameters) manifestPolicy() ocsp.Policy {
-	return ocsp.Policy{From: ocsp.RIMFrom, MaxAge: time.Duration(p.OCSPMaxAge) * time.Hour, HoldAllowed: p.ManifestHoldAllowed}
+	return ocsp.Policy{From: ocsp.RIMFrom, MaxAge: time.Duration(p.OCSPMaxAge) * time.Hour, HoldAllowed: p.ManifestHoldAllowed, UncheckedResponder: p.OCSPUncheckedResponder}
 }
 
 // Minimum is the least version for a device, "" if there is none: that of the chip

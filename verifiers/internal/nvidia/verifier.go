@@ -90,8 +90,8 @@ const (
 	responseCache = 8192
 )
 
-// Verifier appraises devices of one kind. It implements verifiers.Verifier and
-// verifiers.Renewer. Everything but the caches and the store's index is immutable.
+// Verifier appraises devices of one kind. It implements verifiers.Verifier,
+// verifiers.Renewer and verifiers.Prover. Everything but the caches and the store's index is immutable.
 type Verifier struct {
 	// Trace is told of every finding, in tests; nil otherwise.
 	Trace func(finding string)

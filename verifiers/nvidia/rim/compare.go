@@ -117,12 +117,15 @@ type Comparison struct {
 	// chip, kind or version.
 	Used    []*Manifest
 	Misfits []Misfit
+	// Withdrawn are manifests that match and do not count, because a later issue of
+	// the same tag contradicts them.
+	Withdrawn []*Manifest
 }
 
 // Compare compares a device with the manifests that are of it. A driver must
 // have exactly the version of its manifest, a VBIOS that but for upper and lower
 // case. Of several manifests of one kind the one counts that fits best, but of
-// issues of one tag that differ in age not one that a later issue contradicts: an
+// issues of one tag that differ in version or age not one that a later issue contradicts: an
 // issue is no way back to values that NVIDIA has corrected. The exception is index 9
 // of a VBIOS, see Comparison.Vintage. This protects only where the later issue is
 // given, too: what is known to be withdrawn must be revoked or expired. Whether a
@@ -150,8 +153,8 @@ func Compare(d Device, manifests []*Manifest) *Comparison {
 			c.Absent = append(c.Absent, kind)
 			continue
 		}
-		m, findings := d.best(candidates[kind], seen, repeated)
-		c.Used, c.Findings = append(c.Used, m), append(c.Findings, findings...)
+		m, findings, withdrawn := d.best(candidates[kind], seen, repeated)
+		c.Used, c.Findings, c.Withdrawn = append(c.Used, m), append(c.Findings, findings...), append(c.Withdrawn, withdrawn...)
 	}
 	slices.SortStableFunc(c.Findings, func(a, b Finding) int { return a.Index - b.Index })
 	c.overlaps()
@@ -184,27 +187,32 @@ func (d *Device) misfit(m *Manifest) string {
 }
 
 // best is the manifest that counts: of those that are not withdrawn the one with
-// the fewest findings against the device, and of these the latest issue.
-func (d *Device) best(list []*Manifest, seen map[int]Measurement, repeated []int) (*Manifest, []Finding) {
+// the fewest findings against the device, and of these the latest issue. Besides,
+// those that are withdrawn and have nothing against the device.
+func (d *Device) best(list []*Manifest, seen map[int]Measurement, repeated []int) (*Manifest, []Finding, []*Manifest) {
 	all := make([][]Finding, len(list))
 	for i, m := range list {
 		all[i] = d.compare(m, seen, repeated)
 	}
 	var best *Manifest
 	var findings []Finding
+	var gone []*Manifest
 	for i, m := range list {
 		if withdrawn(m, list, all) {
+			if bad(all[i]) == 0 {
+				gone = append(gone, m)
+			}
 			continue
 		}
 		if best != nil {
 			old, young := bad(findings), bad(all[i])
-			if young > old || young == old && !m.Issued().After(best.Issued()) {
+			if young > old || young == old && !m.supersedes(best) {
 				continue
 			}
 		}
 		best, findings = m, all[i]
 	}
-	return best, findings
+	return best, findings, gone
 }
 
 // withdrawn tells whether a later issue of the same tag has something against the
@@ -212,11 +220,20 @@ func (d *Device) best(list []*Manifest, seen map[int]Measurement, repeated []int
 // though they still match.
 func withdrawn(m *Manifest, list []*Manifest, all [][]Finding) bool {
 	for i, later := range list {
-		if later.TagID == m.TagID && later.Issued().After(m.Issued()) && bad(all[i]) > 0 && !vintage(against(all[i])) {
+		if later.TagID == m.TagID && later.supersedes(m) && bad(all[i]) > 0 && !vintage(against(all[i])) {
 			return true
 		}
 	}
 	return false
+}
+
+// supersedes tells whether a manifest is the later of two issues: a corrected tag has
+// a higher version (ISO/IEC 19770-2), and of one version the age of the signer tells.
+func (m *Manifest) supersedes(other *Manifest) bool {
+	if m.TagID == other.TagID && m.TagVersion != other.TagVersion {
+		return m.TagVersion > other.TagVersion
+	}
+	return m.Issued().After(other.Issued())
 }
 
 // against are the findings against the device.

@@ -180,7 +180,7 @@ func TestWithdrawnIssue(t *testing.T) {
 	v := newVerifier(t, roots...)
 	type issue struct {
 		month     int
-		tag       string
+		tag       string // and behind "/" its version
 		resources []string
 	}
 	zero, nine := resource(0, value(0)), resource(9, value(9))
@@ -201,6 +201,12 @@ func TestWithdrawnIssue(t *testing.T) {
 		{"last one differs at index 9, the one before at another", "GPU",
 			[]issue{{0, "a", []string{zero, nine}}, {1, "a", []string{resource(0, value(1)), nine}}, {2, "a", []string{zero, resource(9, value(1))}}}, 2, []int{9}},
 		{"switch, later one differs at index 9 alone", "SWITCH", []issue{{0, "a", []string{zero, nine}}, {1, "a", []string{zero, resource(9, value(1))}}}, 1, []int{9}},
+		{"corrected under the same signer", "GPU", []issue{{0, "a", []string{zero, nine}}, {0, "a/1", []string{resource(0, value(1)), nine}}}, 1, []int{0}},
+		{"corrected under the same signer, fits as well", "GPU", []issue{{0, "a", []string{zero, nine}}, {0, "a/1", []string{zero, nine}}}, 1, nil},
+		{"corrected, signed by an older signer", "GPU", []issue{{1, "a/1", []string{zero, nine}}, {0, "a/2", []string{resource(0, value(1)), nine}}}, 1, []int{0}},
+		{"corrected back", "GPU", []issue{{1, "a", []string{resource(0, value(1)), nine}}, {0, "a/1", []string{zero, nine}}}, 1, nil},
+		{"corrected at index 9 alone", "GPU", []issue{{0, "a", []string{zero, nine}}, {0, "a/1", []string{zero, resource(9, value(1))}}}, 0, nil},
+		{"higher version of another tag", "GPU", []issue{{0, "a", []string{zero, nine}}, {0, "b/1", []string{resource(0, value(1)), nine}}}, 0, nil},
 		{"of one time", "GPU", []issue{{0, "a", []string{zero, nine}}, {0, "a", []string{resource(0, value(1)), nine}}}, 0, nil},
 	} {
 		d := rim.Device{Chip: "GH100", VBIOS: "96.00.5E.00.01", Measurements: []rim.Measurement{{Index: 0, Value: bytesOf(0)}, {Index: 9, Value: bytesOf(9)}}}
@@ -209,7 +215,11 @@ func TestWithdrawnIssue(t *testing.T) {
 		}
 		var list []*rim.Manifest
 		for _, i := range c.issues {
-			body := once(t, content(strings.ReplaceAll(d.Chip, "_", ""), c.edition, d.VBIOS, i.resources...), "abc123", i.tag)
+			tag, version, corrected := strings.Cut(i.tag, "/")
+			body := once(t, content(strings.ReplaceAll(d.Chip, "_", ""), c.edition, d.VBIOS, i.resources...), "abc123", tag)
+			if corrected {
+				body = once(t, body, `tagVersion="0"`, `tagVersion="`+version+`"`)
+			}
 			m, err := v.Verify(by[i.month].sign(body, nil))
 			if err != nil {
 				t.Fatal(err)
@@ -222,6 +232,9 @@ func TestWithdrawnIssue(t *testing.T) {
 			var differ []int
 			for _, f := range got.Mismatches() {
 				differ = append(differ, f.Index)
+			}
+			if c.used != 0 && len(differ) > 0 && c.issues[0].resources[0] == zero && len(c.issues[0].resources) == 2 && (len(got.Withdrawn) != 1 || got.Withdrawn[0] == want) {
+				t.Errorf("%s: withdrawn %v", c.name, got.Withdrawn)
 			}
 			if len(got.Used) != 1 || got.Used[0] != want || !slices.Equal(differ, c.differ) {
 				t.Errorf("%s: used %v, differ %v", c.name, got.Used, differ)

@@ -80,7 +80,8 @@ type Verifier struct {
 }
 
 // Appraise implements verifiers.Verifier. Whatever keeps the service from
-// answering for this device is verifiers.ErrMalfunction: no verdict.
+// answering for this device gives no verdict: verifiers.ErrUnavailable if it did not
+// answer and may later, else verifiers.ErrMalfunction.
 func (v *Verifier) Appraise(ctx context.Context, in verifiers.Input) (verdict.Appraisal, error) {
 	if err := ctx.Err(); err != nil {
 		return verdict.Appraisal{}, err
@@ -97,7 +98,10 @@ func (v *Verifier) Appraise(ctx context.Context, in verifiers.Input) (verdict.Ap
 		return v.refuse(f), nil
 	}
 	s, err := v.ask(ctx, in, d)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrUnavailable) && !errors.Is(err, errRefused):
+		return verdict.Appraisal{}, fmt.Errorf("%w: %w", verifiers.ErrUnavailable, err)
+	case err != nil:
 		return verdict.Appraisal{}, fmt.Errorf("%w: %w", verifiers.ErrMalfunction, err)
 	}
 	return v.judge(in, d, s), nil

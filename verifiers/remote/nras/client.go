@@ -35,8 +35,13 @@ const (
 	maxDrain          = 4 << 10
 )
 
-// ErrUnavailable says that the service did not answer, or may not be asked now.
-var ErrUnavailable = errors.New("nras: no answer from the service")
+// ErrUnavailable says that the service did not answer, or may not be asked now;
+// errRefused besides, that it will not answer later either: somebody has to change
+// something.
+var (
+	ErrUnavailable = errors.New("nras: no answer from the service")
+	errRefused     = errors.New("nobody who appraises devices, or not such requests")
+)
 
 // ClientOptions configure a Client.
 type ClientOptions struct {
@@ -280,7 +285,7 @@ func (c *Client) do(req *http.Request, limit int64) ([]byte, error) {
 	}
 	if t := res.Header.Get("Content-Type"); t != "" {
 		if base, _, err := mime.ParseMediaType(t); err != nil || base == "text/html" {
-			return nil, fmt.Errorf("%w: %s answers with %.64q", ErrUnavailable, req.URL.Host, t)
+			return nil, fmt.Errorf("%w: %s answers with %.64q: %w", ErrUnavailable, req.URL.Host, t, errRefused)
 		}
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
@@ -288,7 +293,7 @@ func (c *Client) do(req *http.Request, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case int64(len(body)) > limit:
-		return nil, fmt.Errorf("%w: answer of more than %d bytes", ErrUnavailable, limit)
+		return nil, fmt.Errorf("%w: answer of more than %d bytes: %w", ErrUnavailable, limit, errRefused)
 	}
 	return body, nil
 }
@@ -312,7 +317,11 @@ func (c *Client) refused(req *http.Request, res *http.Response) error {
 		c.hold(after)
 		why = fmt.Sprintf(": it wants to be left alone for %s", after)
 	}
-	return fmt.Errorf("%w: %s answers %d %s%s", ErrUnavailable, req.URL.Host, res.StatusCode, http.StatusText(res.StatusCode), why)
+	err := fmt.Errorf("%w: %s answers %d %s%s", ErrUnavailable, req.URL.Host, res.StatusCode, http.StatusText(res.StatusCode), why)
+	if c := res.StatusCode; c < http.StatusInternalServerError && c != http.StatusRequestTimeout && c != http.StatusTooManyRequests {
+		return fmt.Errorf("%w: %w", err, errRefused)
+	}
+	return err
 }
 
 // retryAfter reads the header in seconds (RFC 9110, 10.2.3); a date counts as
