@@ -230,7 +230,7 @@ func (f AlgorithmForm) of(h crypto.Hash) any {
 	case AlgorithmBit:
 		return measurementHashBit(h)
 	}
-	return map[crypto.Hash]uint64{crypto.SHA256: 1, crypto.SHA384: 7, crypto.SHA512: 8}[h]
+	return map[crypto.Hash]uint64{crypto.SHA256: 1, crypto.SHA384: 7, crypto.SHA512: 8, crypto.SHA3_256: 10, crypto.SHA3_384: 11, crypto.SHA3_512: 12}[h]
 }
 
 // tokenSignature restates one SPDM signature: slot, nonces, prefix, transcript,

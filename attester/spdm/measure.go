@@ -52,7 +52,7 @@ type Measurement struct {
 	// Name is the block index in decimal ("2"), or the text key of an
 	// interface property ("tdisp.interface-info").
 	Name string
-	// Alg is "sha-256", "sha-384" or "sha-512" where Digest is set.
+	// Alg is "sha-256", "sha-384", "sha-512" or one of "sha3-…" where Digest is set.
 	Alg    string
 	Digest []byte
 	// Raw is the value as the device reports it; Mask, of the same length if
@@ -81,7 +81,8 @@ func (b block) inForm(raw bool) block {
 
 // algName is the name of a hash in the IANA Named Information registry.
 func algName(h crypto.Hash) string {
-	return map[crypto.Hash]string{crypto.SHA256: "sha-256", crypto.SHA384: "sha-384", crypto.SHA512: "sha-512"}[h]
+	return map[crypto.Hash]string{crypto.SHA256: "sha-256", crypto.SHA384: "sha-384", crypto.SHA512: "sha-512",
+		crypto.SHA3_256: "sha3-256", crypto.SHA3_384: "sha3-384", crypto.SHA3_512: "sha3-512"}[h]
 }
 
 // honestBlocks are the blocks of a device in good order, ascending by index.

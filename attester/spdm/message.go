@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto"
 	_ "crypto/sha256" // hashes used through crypto.Hash
+	_ "crypto/sha3"   // hashes used through crypto.Hash
 	_ "crypto/sha512" // hashes used through crypto.Hash
 	"encoding/binary"
 )
@@ -75,6 +76,12 @@ func measurementHashBit(h crypto.Hash) uint32 {
 		return 0x04
 	case crypto.SHA512:
 		return 0x08
+	case crypto.SHA3_256:
+		return 0x10
+	case crypto.SHA3_384:
+		return 0x20
+	case crypto.SHA3_512:
+		return 0x40
 	}
 	return 0
 }

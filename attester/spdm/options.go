@@ -67,8 +67,8 @@ type Options struct {
 	Version Version
 	// Suite is the base algorithm pair.
 	Suite Suite
-	// MeasurementHash is the hash of measurement blocks: crypto.SHA256,
-	// SHA384 or SHA512; 0 means the base hash.
+	// MeasurementHash is the hash of measurement blocks: crypto.SHA256, SHA384,
+	// SHA512, or one of SHA-3 of these sizes; 0 means the base hash.
 	MeasurementHash crypto.Hash
 	// Shared keeps RSA keys between devices; nil keeps none.
 	Shared *Shared

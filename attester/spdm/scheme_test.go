@@ -124,9 +124,9 @@ func TestSchemeOnEveryFault(t *testing.T) {
 		if v >= spdm.Version13 {
 			list = append(list, spdm.Options{Version: v, MultiKey: true})
 		}
-		for _, f := range spdm.Faults() {
+		for n, f := range spdm.Faults() {
 			i := slices.IndexFunc(list, f.Applies)
-			if i < 0 {
+			if i < 0 || testing.Short() && n%13 != 0 { // a sample under the race detector
 				continue
 			}
 			t.Run(fmt.Sprintf("%s %s %x", f.Check(), f, byte(v)), func(t *testing.T) {

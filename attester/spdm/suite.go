@@ -26,6 +26,10 @@ const (
 	SuiteRSAPSS3072              // RSASSA-PSS of 3072 bits with SHA-384
 	SuiteEd25519                 // Ed25519 with SHA-256, from SPDM 1.2 on
 	SuiteRSASSA2048              // RSASSA-PKCS1-v1_5 of 2048 bits with SHA-256: weak
+	SuiteRSAPSS2048              // RSASSA-PSS of 2048 bits with SHA-256: weak
+	SuiteRSASSA4096              // RSASSA-PKCS1-v1_5 of 4096 bits with SHA-512
+	SuiteRSAPSS4096              // RSASSA-PSS of 4096 bits with SHA-512
+	SuiteP256SHA384              // ECDSA P-256 with SHA-384
 )
 
 // suite is what a Suite stands for: bits of BaseAsymSel, BaseHashSel and the
@@ -50,6 +54,10 @@ func suites() []suite {
 		SuiteRSAPSS3072: {name: "RSAPSS-3072", asym: 0x08, hash: 0x02, dhe: 0x10, base: crypto.SHA384, rsa: 3072, pss: true, size: 384},
 		SuiteEd25519:    {name: "Ed25519", asym: 0x400, hash: 0x01, dhe: 0x08, base: crypto.SHA256, size: 64},
 		SuiteRSASSA2048: {name: "RSASSA-2048", asym: 0x01, hash: 0x01, dhe: 0x08, base: crypto.SHA256, rsa: 2048, size: 256},
+		SuiteRSAPSS2048: {name: "RSAPSS-2048", asym: 0x02, hash: 0x01, dhe: 0x08, base: crypto.SHA256, rsa: 2048, pss: true, size: 256},
+		SuiteRSASSA4096: {name: "RSASSA-4096", asym: 0x20, hash: 0x04, dhe: 0x20, base: crypto.SHA512, rsa: 4096, size: 512},
+		SuiteRSAPSS4096: {name: "RSAPSS-4096", asym: 0x40, hash: 0x04, dhe: 0x20, base: crypto.SHA512, rsa: 4096, pss: true, size: 512},
+		SuiteP256SHA384: {name: "P-256 with SHA-384", asym: 0x10, hash: 0x02, dhe: 0x08, base: crypto.SHA384, curve: elliptic.P256(), size: 64},
 	}
 }
 

@@ -153,6 +153,7 @@ var goldenMachines = []struct {
 	{"nitro", "", "cpu", "", corim.ProfileAssize, []string{`"integrity-registers"`}},
 	{"cca", "", "cpu", "arm-cca", corim.ProfileAssize, nil},
 	{"boards", "name: boards\ncpu: {kind: none}\npsa: {count: 2}\n", "psa/1", "psa", corim.ProfilePSA, nil},
+	{"nics", "name: nics\ncpu: {kind: none}\ndevices: {count: 2, spdm: \"1.3\"}\n", "nic/1", "", corim.ProfileAssize, []string{`"value": 17`, `"value": 5`, `"svn"`}},
 	{"guest", "name: guest\nvtpm: {key: p256}\n", "vtpm", "", corim.ProfileAssize, []string{`"integrity-registers"`}},
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/assize/assize/verifiers/nvidiagpu"
 	"github.com/assize/assize/verifiers/nvidianvswitch"
 	"github.com/assize/assize/verifiers/psa"
+	"github.com/assize/assize/verifiers/spdm"
 	"github.com/assize/assize/verifiers/tcgtpm"
 )
 
@@ -72,6 +73,7 @@ func goldenTriples(scheme string, a verdict.Appraisal, s *selection) ([]goldenTr
 	}
 	values, known := map[string]func(map[string]any, *selection) ([]corim.Measurement, error){
 		inteltdx.Name: tdxValues, nvidiagpu.Name: nvidiaValues, nvidianvswitch.Name: nvidiaValues, intelsgx.Name: sgxValues, amdsnp.Name: snpValues, psa.Name: psaValues,
+		spdm.Name: spdmValues,
 	}[scheme]
 	switch {
 	case scheme == armcca.Name && len(envs) == 2:

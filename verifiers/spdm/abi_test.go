@@ -110,7 +110,6 @@ func TestVCARules(t *testing.T) {
 	for name, f := range map[string]func(*device){
 		"SM2":              func(d *device) { d.asym = SM2P256 },
 		"Ed448":            func(d *device) { d.asym = Ed448 },
-		"SHA3-384":         func(d *device) { d.hash = BaseSHA3384 },
 		"SM3":              func(d *device) { d.hash = BaseSM3 },
 		"Ed25519 in 1.1":   func(d *device) { d.asym, d.version = Ed25519, Version11 },
 		"external in 1.3":  nil,

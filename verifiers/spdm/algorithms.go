@@ -5,6 +5,7 @@ package spdm
 import (
 	"crypto"
 	_ "crypto/sha256" // registers SHA-256 for crypto.Hash
+	_ "crypto/sha3"   // registers SHA-3 for crypto.Hash
 	_ "crypto/sha512" // registers SHA-384 and SHA-512 for crypto.Hash
 	"fmt"
 	"math/bits"
@@ -101,8 +102,8 @@ const (
 // MeasurementHash are one bit higher, because its bit 0 means raw streams only.
 var hashNames = [...]string{"SHA-256", "SHA-384", "SHA-512", "SHA3-256", "SHA3-384", "SHA3-512", "SM3-256"}
 
-// Hash returns the hash function; ok is false for those that this package does
-// not compute (SHA-3, SM3).
+// Hash returns the hash function; ok is false for what this package does not
+// compute (SM3).
 func (h BaseHash) Hash() (f crypto.Hash, ok bool) {
 	switch h {
 	case BaseSHA256:
@@ -111,6 +112,12 @@ func (h BaseHash) Hash() (f crypto.Hash, ok bool) {
 		return crypto.SHA384, true
 	case BaseSHA512:
 		return crypto.SHA512, true
+	case BaseSHA3256:
+		return crypto.SHA3_256, true
+	case BaseSHA3384:
+		return crypto.SHA3_384, true
+	case BaseSHA3512:
+		return crypto.SHA3_512, true
 	}
 	return 0, false
 }
@@ -169,7 +176,7 @@ const (
 // base returns the base hash with the same function, 0 for raw.
 func (m MeasurementHash) base() BaseHash { return BaseHash(m >> 1) }
 
-// Hash returns the hash function; ok is false for raw, SHA-3 and SM3.
+// Hash returns the hash function; ok is false for raw and SM3.
 func (m MeasurementHash) Hash() (f crypto.Hash, ok bool) { return m.base().Hash() }
 
 // Size returns the length of a digest in bytes, 0 for raw or unknown.

@@ -94,6 +94,21 @@ func TestSharedKey(t *testing.T) {
 	if a, found := appraise(t, v, in); a.Status() != verdict.TierAffirming {
 		t.Fatalf("%v %s", found, details(a))
 	}
+	// A chain without root says by its root hash which of the two it means.
+	d = newDevice(t, func(d *device) { d.noRoot = true })
+	again = issue(t, x, x, d.anchor.PublicKey, newKey(t, ECDSAP256))
+	for _, order := range [][]Anchor{{{again, 1}, {d.anchor, 1}}, {{d.anchor, 1}, {again, 1}}} {
+		e := d.expect()
+		e.Anchors = order
+		r, err := Verify(d.evidence(t), e)
+		if err != nil || !r.Identity.Path[len(r.Identity.Path)-1].Equal(d.anchor) {
+			t.Fatal(err)
+		}
+	}
+	e := d.expect()
+	e.Anchors = []Anchor{{again, 1}}
+	_, err := Verify(d.evidence(t), e)
+	wantKind(t, err, KindRootHash)
 }
 
 // TestRevocationLists: what makes a list none.

@@ -5,6 +5,7 @@ package spdm_test
 import (
 	"bytes"
 	"crypto"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,10 @@ func TestAttester(t *testing.T) {
 		}, ""},
 		{"P-256", func(o *options) { o.Suite = attester.SuiteP256 }, ""},
 		{"other measurement hash", func(o *options) { o.MeasurementHash = crypto.SHA512 }, ""},
+		{"SHA-3 of measurements", func(o *options) { o.MeasurementHash, o.Version = crypto.SHA3_384, attester.Version14 }, ""},
+		{"P-256 with SHA-384", func(o *options) { o.Suite = attester.SuiteP256SHA384 }, ""},
+		{"RSAPSS-2048", func(o *options) { o.Suite = attester.SuiteRSAPSS2048 }, ""},
+		{"RSASSA-4096", func(o *options) { o.Suite, o.Version = attester.SuiteRSASSA4096, attester.Version14 }, ""},
 		{"alias", func(o *options) { o.Alias = true }, ""},
 		{"opaque data", func(o *options) { o.Opaque = true }, ""},
 		{"no challenge", func(o *options) { o.NoChallenge = true }, ""},
@@ -44,6 +49,9 @@ func TestAttester(t *testing.T) {
 		{"wrong signer", func(o *options) { o.WrongSigner = true }, spdm.KindSignature},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if strings.HasSuffix(c.name, "-4096") && testing.Short() {
+				t.Skip("keys of 4096 bits take seconds")
+			}
 			o := options{Vendor: pki.NewSeed("vendor"), Device: pki.NewSeed("device"), Now: now}
 			c.set(&o)
 			d, err := attester.New(o)

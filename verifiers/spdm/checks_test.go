@@ -311,7 +311,7 @@ func TestParameters(t *testing.T) {
 	hash := strings.Repeat("ab", 32)
 	for text, ok := range map[string]bool{
 		"{}": true, "{revocation: required}": true, "{revocation: maybe}": false, "{minimum_version: \"1.1\"}": true, "{minimum_version: \"1.5\"}": false,
-		"{minimum_version: \"1.3\", maximum_version: \"1.2\"}": false, "{base_asym: [ECDSA-P384]}": true, "{base_asym: [SM2-P256]}": false, "{base_hash: [SHA3-256]}": false,
+		"{minimum_version: \"1.3\", maximum_version: \"1.2\"}": false, "{base_asym: [ECDSA-P384]}": true, "{base_asym: [SM2-P256]}": false, "{base_hash: [SM3-256]}": false,
 		"{measurement_hash: [raw]}": true, "{measurement_hash: [MD5]}": false, "{devices: [\"spdm:A:B:*\"]}": true, "{devices: [\"*\"]}": false, "{devices: [\"spdm:*:B\"]}": false,
 		"{cma: [\"\"]}": false, "{measurements: {required: [0]}}": false, "{measurements: {required: [254]}}": true, "{measurements: {minimum_svn: {255: 1}}}": false,
 		"{measurements: {allowed_versions: {0: [a]}}}": false, "{measurements: {denied: [" + hash + "]}}": true, "{measurements: {denied: [AB]}}": false,

@@ -138,6 +138,9 @@ func (p *proof) measured() map[string]any {
 			m["svn"] = strconv.FormatUint(n, 10)
 		case b.RawBits:
 			m["raw"] = valueText(b)
+			if d := p.digestOf(b); d != nil && b.Type != TypeDeviceMode {
+				m["digest"] = hex.EncodeToString(d) // that of the digest form
+			}
 		default:
 			m["digest"] = hex.EncodeToString(b.Value)
 		}

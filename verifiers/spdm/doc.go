@@ -66,9 +66,9 @@
 // # Not supported
 //
 // These give KindUnsupported and are never skipped: SM2, Ed448, ML-DSA, SLH-DSA
-// and external algorithms, SHA-3 and SM3 as base hash, and keys that were
-// provisioned without a certificate (slot 15). Measurement hashes that cannot be
-// computed here may appear in digests, where only their length matters. SPDM
+// and external algorithms, SM3 as base hash, and keys that were
+// provisioned without a certificate (slot 15). As measurement hash SM3 may appear
+// in digests, where only its length matters. SPDM
 // 1.0 and 1.1 leave the byte order of ECDSA signatures open: this package reads
 // big-endian only.
 //

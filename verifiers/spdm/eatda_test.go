@@ -46,19 +46,16 @@ func convert(t testing.TB, e *Evidence, change func(*eatda.Device), anchors ...*
 
 // TestTokenVectors sends every capture through a token of its own.
 func TestTokenVectors(t *testing.T) {
-	n := 0
-	for _, r := range recordings(t) {
+	n, all := 0, recordings(t)
+	for _, r := range all {
 		e := r.evidence()
-		if e.Chains[0] == nil || e.Measurements == nil && e.Challenge == nil {
+		if _, err := ParseVCA(e.VCA); err != nil || e.Chains[0] == nil || e.Measurements == nil && e.Challenge == nil {
 			continue
 		}
 		if file := "tdisp/interface-report.bin"; r.expected.TDISP != nil {
 			e.Report = vectors.Read(t, "spdm/"+r.name+"/"+file)
 		}
-		if strings.HasSuffix(r.name, "-unsigned") {
-			e.Measurements = nil // its transcript has no signature, so a token has no place for it
-		}
-		d := convert(t, e, nil)
+		d := convert(t, e, nil, r.roots()...)
 		if d.Err != nil || len(d.Contradictions) > 0 {
 			t.Errorf("%s: %v %v", r.name, d.Err, d.Contradictions)
 			continue
@@ -84,7 +81,7 @@ func TestTokenVectors(t *testing.T) {
 			n++
 		}
 	}
-	if n < 8 {
+	if n < 8 && len(all) >= recordedHere {
 		t.Errorf("%d captures verify from a token", n)
 	}
 }
@@ -269,6 +266,9 @@ func TestTokenFlips(t *testing.T) {
 	}
 	accepted := 0
 	for i := 0; i < len(raw); i += 3 {
+		if testing.Short() && i%13 != 0 { // a sample under the race detector
+			continue
+		}
 		b := bytes.Clone(raw)
 		b[i] ^= 0x11
 		all, err := ConvertToken(b, eatda.Options{})
@@ -291,10 +291,13 @@ func TestTokenFlips(t *testing.T) {
 	}
 	// Nobody signs the nonce of the lead, the report, the keys of claims that may be
 	// absent (then there is no challenge), and numbers of no algorithm.
-	if accepted < 20 || accepted > 80 {
+	if !testing.Short() && accepted < 20 || accepted > 80 {
 		t.Errorf("%d of %d changed tokens are accepted", accepted, len(raw))
 	}
 	for i := range raw {
+		if testing.Short() && i%13 != 0 { // a sample under the race detector
+			continue
+		}
 		if _, err := ConvertToken(raw[:i], eatda.Options{}); err == nil {
 			t.Fatalf("cut at %d of %d is read", i, len(raw))
 		}

@@ -74,7 +74,8 @@ func VerifyChain(c *Chain, v *VCA, slot uint8, model Model, anchors []Anchor, at
 	if err := id.readNames(c, object); err != nil {
 		return nil, err
 	}
-	if err := id.verifyPath(c, slot, anchors, at, object); err != nil {
+	named := func(x *x509.Certificate) bool { return bytes.Equal(v.BaseHash.sum(x.Raw), c.RootHash) }
+	if err := id.verifyPath(c, slot, anchors, at, object, named); err != nil {
 		return nil, err
 	}
 	anchor := id.Path[len(id.Path)-1]
@@ -144,8 +145,9 @@ func handled(x *x509.Certificate, oid asn1.ObjectIdentifier) {
 
 // verifyPath runs RFC 5280 path validation and requires that the path goes
 // through every certificate of the chain in its order, so that none of them is
-// there without being verified.
-func (id *Identity) verifyPath(c *Chain, slot uint8, anchors []Anchor, at time.Time, object string) error {
+// there without being verified. Of several such paths, to anchors with one name and
+// key, it takes that to the anchor that the root hash names.
+func (id *Identity) verifyPath(c *Chain, slot uint8, anchors []Anchor, at time.Time, object string, named func(*x509.Certificate) bool) error {
 	roots, middle := x509.NewCertPool(), x509.NewCertPool()
 	var eligible []*x509.Certificate
 	for _, a := range anchors {
@@ -169,9 +171,13 @@ func (id *Identity) verifyPath(c *Chain, slot uint8, anchors []Anchor, at time.T
 	}
 	for _, p := range paths {
 		if len(p) >= 2 && len(p) >= len(want) && len(p) <= len(want)+1 && slices.EqualFunc(p[:len(want)], want, (*x509.Certificate).Equal) {
-			id.Path = p
-			return nil
+			if id.Path == nil || named(p[len(p)-1]) {
+				id.Path = p
+			}
 		}
+	}
+	if id.Path != nil {
+		return nil
 	}
 	return refuse(StageChain, KindUnknownAnchor, object, "no path to a trust anchor goes through all %d certificates in order", len(want))
 }

@@ -137,8 +137,8 @@ func TestKernelRefused(t *testing.T) {
 
 // TestKernelVectors strips captures to what a kernel may give.
 func TestKernelVectors(t *testing.T) {
-	n := 0
-	for _, r := range recordings(t) {
+	n, all := 0, recordings(t)
+	for _, r := range all {
 		e := r.evidence()
 		v, err := ParseVCA(e.VCA)
 		if err != nil || e.Measurements == nil || v.Responder.Measurements() != MeasurementsSigned {
@@ -160,7 +160,7 @@ func TestKernelVectors(t *testing.T) {
 		}
 		n++
 	}
-	if n < 6 {
+	if n < 6 && len(all) >= recordedHere {
 		t.Errorf("%d captures", n)
 	}
 }

@@ -156,7 +156,7 @@ func (p Parameters) Check() error {
 		have, known []string
 	}{
 		{"base_asym", p.BaseAsym, names(RSASSA2048, RSAPSS2048, RSASSA3072, RSAPSS3072, ECDSAP256, RSASSA4096, RSAPSS4096, ECDSAP384, ECDSAP521, Ed25519)},
-		{"base_hash", p.BaseHash, names(BaseSHA256, BaseSHA384, BaseSHA512)},
+		{"base_hash", p.BaseHash, names(BaseSHA256, BaseSHA384, BaseSHA512, BaseSHA3256, BaseSHA3384, BaseSHA3512)},
 		{"measurement_hash", p.MeasurementHash, names(MeasurementRaw, MeasurementSHA256, MeasurementSHA384, MeasurementSHA512, MeasurementSHA3256, MeasurementSHA3384, MeasurementSHA3512, MeasurementSM3)},
 	} {
 		for _, s := range l.have {

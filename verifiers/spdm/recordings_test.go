@@ -3,12 +3,16 @@
 package spdm
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/assize/assize/internal/vectors"
@@ -19,36 +23,60 @@ type recorded struct {
 	name  string
 	index []struct {
 		N, Offset, Length int
-		Dir, Code, Name   string
-		Session           *string
+		Dir, Name         string
+		Session           any // null, or what tells sessions apart
 	}
 	messages []byte
 	expected expectation
 	chains   map[uint8][]byte
-	anchors  []Anchor
+	// der are the certificates of a chain that stand in files of their own.
+	der     map[uint8][][]byte
+	anchors []Anchor
 }
 
+// expectation is what a folder says of itself. What a recording has no use for is
+// not there.
 type expectation struct {
-	Version string `json:"spdm_version"`
-	Chains  map[string]struct {
+	Version       string `json:"spdm_version"`
+	BaseHash      string `json:"base_hash"`
+	BaseAsym      string `json:"base_asym"`
+	Meas          string `json:"measurement_hash"`
+	SignatureSize int    `json:"signature_length"`
+	Chains        map[string]struct {
+		File   string
+		Length int
 		Root   string `json:"root_hash"`
-		Digest string `json:"chain_digest"`
-		Certs  []struct{ Offset, Length int }
+		// RootIsFirst: the root hash is that of the first certificate. Without it the
+		// root is not in the chain.
+		RootIsFirst *bool  `json:"root_hash_matches_cert0"`
+		Digest      string `json:"chain_digest"`
+		Certs       []struct {
+			Offset, Length int
+			SHA256         string
+		}
 	} `json:"cert_chains"`
 	Signatures []signatureOf
-	Blocks     []struct {
-		Index          uint8
-		Type           ValueType
-		Raw            bool
-		Offset, Length int
-		Value          string
-	} `json:"measurement_blocks"`
-	TDISP *struct{ SHA256, SHA384, SHA512 string }
+	Blocks     []blockOf                     `json:"measurement_blocks"`
+	Record     *struct{ Offset, Length int } `json:"measurement_record"`
+	TDISP      *struct {
+		File                   string `json:"interface_report"`
+		SHA256, SHA384, SHA512 string
+	}
+}
+
+// blockOf is a measurement block of the first recorded response.
+type blockOf struct {
+	Index          uint8
+	Type           ValueType
+	Raw            bool
+	Offset, Length int
+	Value          string
 }
 
 // signatureOf is one recorded signature.
 type signatureOf struct {
-	Type       string
+	Type string
+	// Message is the number of the signed response.
 	Message    int
 	Slot       uint8
 	File       string `json:"transcript_file"`
@@ -56,10 +84,21 @@ type signatureOf struct {
 	Hash       string `json:"transcript_hash"`
 	Nonce      string `json:"requester_nonce"`
 	Responder  string `json:"responder_nonce"`
+	ChainHash  string `json:"cert_chain_hash"`
 	Summary    string `json:"measurement_summary_hash"`
-	SummaryAll bool   `json:"summary_equals_hash_all_blocks"`
+	SummaryAll *bool  `json:"summary_equals_hash_all_blocks"`
 	Type0      int    `json:"summary_type"`
 	Signature  string
+}
+
+func (s signatureOf) challenge() bool { return strings.HasPrefix(s.Type, "challenge") }
+
+func (s signatureOf) session() bool { return strings.HasSuffix(s.Type, "-in-session") }
+
+// known tells whether this is a kind of signature that evidence can carry. A
+// recording with another kind cannot be walked in silence.
+func (s signatureOf) known() bool {
+	return slices.Contains([]string{"challenge", "measurements", "challenge-in-session", "measurements-in-session"}, s.Type)
 }
 
 func certificateOf(t testing.TB, raw []byte) *x509.Certificate {
@@ -71,24 +110,51 @@ func certificateOf(t testing.TB, raw []byte) *x509.Certificate {
 	return x
 }
 
-// recordings reads every folder of recorded messages.
+// recordings reads every folder of recorded messages, whatever its name. A folder
+// with messages that does not say what to expect of them is an error.
 func recordings(t testing.TB) []*recorded {
 	t.Helper()
-	folders, err := filepath.Glob(filepath.Join(vectors.Dir(t), "spdm", "*", "expected.json"))
-	if err != nil || len(folders) < 10 {
-		t.Fatalf("%d folders of recorded SPDM messages, %v", len(folders), err)
+	all, err := filepath.Glob(filepath.Join(vectors.Dir(t), "spdm", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders := map[string]bool{}
+	for _, f := range all {
+		if folder, file := filepath.Split(f); file == "expected.json" || file == "messages.bin" || file == "capture.pcap" {
+			folders[filepath.Base(folder)] = true
+		}
 	}
 	var out []*recorded
-	for _, f := range folders {
-		out = append(out, recording(t, filepath.Base(filepath.Dir(f))))
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		out = append(out, recording(t, name))
+	}
+	if len(out) == 0 {
+		t.Fatal("no folder of recorded SPDM messages")
 	}
 	return out
 }
 
+// recordedHere is how many folders are published. Fewer are there where somebody
+// brings recordings of his own.
+const recordedHere = 13
+
 func recording(t testing.TB, name string) *recorded {
 	t.Helper()
-	r := &recorded{name: name, chains: make(map[uint8][]byte)}
-	read := func(file string) []byte { return vectors.Read(t, "spdm/"+name+"/"+file) }
+	r := &recorded{name: name, chains: make(map[uint8][]byte), der: make(map[uint8][][]byte)}
+	read := func(file string) []byte {
+		raw, err := os.ReadFile(filepath.Join(vectors.Dir(t), "spdm", name, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	there := func(file string) bool {
+		_, err := os.Stat(filepath.Join(vectors.Dir(t), "spdm", name, file))
+		return err == nil
+	}
+	if !there("") { // a folder that a test names
+		vectors.Read(t, "spdm/"+name+"/expected.json")
+	}
 	r.messages = read("messages.bin")
 	if err := json.Unmarshal(read("index.json"), &r.index); err != nil {
 		t.Fatal(err)
@@ -96,33 +162,136 @@ func recording(t testing.TB, name string) *recorded {
 	if err := json.Unmarshal(read("expected.json"), &r.expected); err != nil {
 		t.Fatal(err)
 	}
-	for slot := range uint8(8) {
+	for slot := range uint8(MaxSlots) {
 		file := fmt.Sprintf("certchain-slot%d.bin", slot)
-		if _, err := os.Stat(filepath.Join(vectors.Dir(t), "spdm", name, file)); err != nil {
+		if want := r.expected.Chains[fmt.Sprint(slot)].File; want != "" {
+			file = want
+		} else if !there(file) {
 			continue
 		}
 		r.chains[slot] = read(file)
-		if slot == 1 { // a second root, which only its own slot trusts
-			r.anchors = append(r.anchors, Anchor{certificateOf(t, read("slot1-cert0.der")), 1 << 1})
+		for i := 0; there(fmt.Sprintf("slot%d-cert%d.der", slot, i)); i++ {
+			r.der[slot] = append(r.der[slot], read(fmt.Sprintf("slot%d-cert%d.der", slot, i)))
 		}
 	}
-	for _, root := range []string{"ecp256-ca", "ecp384-ca", "ecp521-ca", "rsa3072-ca"} {
-		r.anchors = append(r.anchors, Anchor{certificateOf(t, vectors.Read(t, "spdm/roots/"+root+".der")), SlotFactory | 1<<4})
-	}
+	r.trust(t)
 	return r
+}
+
+// trust takes the roots that stand beside the folders for every slot whose chain
+// begins with one of them, or with none at all. A slot with another root has an
+// anchor of its own, which no other slot trusts.
+func (r *recorded) trust(t testing.TB) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(vectors.Dir(t), "spdm", "roots", "*.der"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []Anchor
+	for _, f := range files {
+		known = append(known, Anchor{certificateOf(t, vectors.Read(t, "spdm/roots/"+filepath.Base(f))), SlotFactory})
+	}
+	for slot := range uint8(MaxSlots) {
+		chain, ok := r.expected.Chains[fmt.Sprint(slot)]
+		if !ok {
+			continue
+		}
+		own := false
+		for i := range known {
+			if first := r.der[slot]; len(first) > 0 && bytes.Equal(first[0], known[i].Certificate.Raw) {
+				known[i].Slots |= 1 << slot
+				own = true
+			}
+		}
+		switch {
+		case own:
+		case chain.RootIsFirst != nil && !*chain.RootIsFirst:
+			for i := range known {
+				known[i].Slots |= 1 << slot
+			}
+		case len(r.der[slot]) > 0:
+			r.anchors = append(r.anchors, Anchor{certificateOf(t, r.der[slot][0]), 1 << slot})
+		}
+	}
+	r.anchors = append(r.anchors, known...)
+}
+
+// roots are the anchors that chains without a root may lead to: those whose hash the
+// factory chain has.
+func (r *recorded) roots() (out []*x509.Certificate) {
+	v, err := ParseVCA(r.record(false).VCA())
+	if err != nil {
+		return nil
+	}
+	for _, a := range r.anchors {
+		if hex.EncodeToString(v.BaseHash.sum(a.Certificate.Raw)) == r.expected.Chains["0"].Root {
+			out = append(out, a.Certificate)
+		}
+	}
+	return out
+}
+
+// sessionOf tells sessions apart, "" outside of any.
+func sessionOf(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+// exchanged calls do with every request and its response, in order.
+func (r *recorded) exchanged(do func(n int, session string, request, response []byte)) {
+	for i := 0; i+1 < len(r.index); i++ {
+		req, rsp := r.index[i], r.index[i+1]
+		if req.Dir != "req" || rsp.Dir != "rsp" {
+			continue
+		}
+		do(rsp.N, sessionOf(req.Session), r.messages[req.Offset:req.Offset+req.Length], r.messages[rsp.Offset:rsp.Offset+rsp.Length])
+	}
 }
 
 // record replays the recorded exchanges, of sessions or outside them.
 func (r *recorded) record(session bool) *Recorder {
 	var out Recorder
-	for i := 0; i+1 < len(r.index); i += 1 {
-		req, rsp := r.index[i], r.index[i+1]
-		if req.Dir != "req" || rsp.Dir != "rsp" || (req.Session != nil) != session {
-			continue
+	r.exchanged(func(_ int, in string, request, response []byte) {
+		if (in != "") == session {
+			out.Add(request, response)
 		}
-		out.Add(r.messages[req.Offset:req.Offset+req.Length], r.messages[rsp.Offset:rsp.Offset+rsp.Length])
-	}
+	})
 	return &out
+}
+
+// transcript is what one signature covers, with the connection that it belongs to.
+type transcript struct {
+	signed, vca, digests []byte
+}
+
+// transcripts are those of all signatures by the number of the signed response. A
+// session has its own, in the negotiation of its connection.
+func (r *recorded) transcripts() map[int]transcript {
+	out := map[int]transcript{}
+	recorders := map[string]*Recorder{"": {}}
+	r.exchanged(func(n int, in string, request, response []byte) {
+		rec := recorders[in]
+		if rec == nil {
+			rec = &Recorder{}
+			recorders[in] = rec
+		}
+		before := [2]int{len(rec.Measurements), len(rec.Challenges)}
+		rec.Add(request, response)
+		connection := recorders[""]
+		t := transcript{vca: connection.VCA(), digests: connection.Digests}
+		switch {
+		case len(rec.Measurements) > before[0]:
+			t.signed = rec.Measurements[before[0]]
+		case len(rec.Challenges) > before[1]:
+			t.signed = rec.Challenges[before[1]]
+		default:
+			return
+		}
+		out[n] = t
+	})
+	return out
 }
 
 func (r *recorded) evidence() *Evidence {
@@ -133,6 +302,34 @@ func (r *recorded) evidence() *Evidence {
 	}
 	if len(rec.Challenges) > 0 {
 		e.Challenge = rec.Challenges[0]
+	}
+	return e
+}
+
+// of is the evidence with one signature alone, and the other where the same slot
+// has signed it outside of a session.
+func (r *recorded) of(t testing.TB, s signatureOf) *Evidence {
+	t.Helper()
+	transcripts := r.transcripts()
+	own, ok := transcripts[s.Message]
+	if !ok {
+		t.Fatalf("%s: message %d ends no transcript", s.Type, s.Message)
+	}
+	e := &Evidence{Device: r.name, VCA: own.vca, Chains: r.chains, Digests: own.digests}
+	if s.challenge() {
+		e.Challenge = own.signed
+	} else {
+		e.Measurements = own.signed
+	}
+	for _, o := range r.expected.Signatures {
+		other := transcripts[o.Message]
+		switch {
+		case o.Slot != s.Slot || o.challenge() == s.challenge() || s.session() || o.session() || !bytes.Equal(other.vca, own.vca):
+		case o.challenge() && e.Challenge == nil:
+			e.Challenge, e.Digests = other.signed, nil
+		case !o.challenge() && e.Measurements == nil:
+			e.Measurements = other.signed
+		}
 	}
 	return e
 }

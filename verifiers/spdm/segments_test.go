@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/assize/assize/corim"
 	"github.com/assize/assize/verdict"
 )
 
@@ -81,5 +82,53 @@ func TestUnsignedIsNoObject(t *testing.T) {
 	if !slices.Contains(found, findUnsigned) || len(a.Facts.Objects) == 0 ||
 		slices.ContainsFunc(a.Facts.Objects, func(o verdict.Object) bool { return o.Name == verdict.ObjectMeasurements }) {
 		t.Errorf("%v %v", found, a.Facts.Objects)
+	}
+}
+
+// TestPartialReading: who collects chooses the indices. Reference values that stand
+// alone do not miss the firmware that was left out, so a reading is whole or proves
+// no firmware.
+func TestPartialReading(t *testing.T) {
+	d := newDevice(t)
+	fullBlocks(d)
+	var alone []corim.ValueTriple
+	for _, m := range d.stated(t) {
+		alone = append(alone, corim.ValueTriple{Environment: envOf("ACME", "WIDGET"), Measurements: []corim.Measurement{m}})
+	}
+	x := indexOf(t, document(t, "alone", true, alone...))
+	v := newTest(t, trusting(t, d.anchor, 0, "", "", ""))
+	count := func(n byte) []byte {
+		rsp := d.unsigned(0, nil)
+		rsp[2] = n
+		return slices.Concat(d.getMeasurements(0, 0, nil), rsp)
+	}
+	read := func(indices ...byte) (out []byte) {
+		for i, index := range indices {
+			signed := byte(0)
+			if i == len(indices)-1 {
+				signed = 1
+			}
+			out = slices.Concat(out, d.getMeasurements(signed, index, d.nonce), d.unsigned(1, d.blockOf(index)))
+		}
+		return out
+	}
+	all := []byte{1, 2, 3, 4, 5, 0x10, 17, 0xFD, 0xFE}
+	for name, c := range map[string]struct {
+		transcript []byte
+		whole      bool
+	}{
+		"at once":                {slices.Concat(d.getMeasurements(1, 0xFF, d.nonce), d.unsigned(d.count, d.blocks)), true},
+		"at once, and one again": {slices.Concat(d.getMeasurements(0, 0xFF, nil), d.unsigned(d.count, d.blocks), read(1)), true},
+		"counted and one by one": {slices.Concat(count(d.count), read(all...)), true},
+		"without the firmware":   {read(1, 0xFE), false},
+		"one fewer than counted": {slices.Concat(count(d.count), read(1, 3, 4, 5, 0x10, 17, 0xFD, 0xFE)), false},
+		"not counted":            {read(all...), false},
+	} {
+		e := d.evidence(t)
+		e.Measurements = d.measured(t, c.transcript)
+		a, found := appraise(t, v, input(t, e, d.nonce, x))
+		if want := map[bool]verdict.Tier{true: verdict.TierAffirming, false: verdict.TierWarning}[c.whole]; a.Status() != want || slices.Contains(found, findMissing) == c.whole {
+			t.Errorf("%s: %s %v %s", name, a.Status(), found, details(a))
+		}
 	}
 }

@@ -228,14 +228,16 @@ func (d *device) makeChain(t testing.TB) {
 }
 
 func (d *device) sum(parts ...[]byte) []byte {
-	f := map[BaseHash]crypto.Hash{BaseSHA256: crypto.SHA256, BaseSHA384: crypto.SHA384, BaseSHA512: crypto.SHA512}[d.hash]
+	f := map[BaseHash]crypto.Hash{BaseSHA256: crypto.SHA256, BaseSHA384: crypto.SHA384, BaseSHA512: crypto.SHA512,
+		BaseSHA3256: crypto.SHA3_256, BaseSHA3384: crypto.SHA3_384, BaseSHA3512: crypto.SHA3_512}[d.hash]
 	h := f.New()
 	h.Write(slices.Concat(parts...))
 	return h.Sum(nil)
 }
 
 func (d *device) digestBlock(index, kind byte, image []byte) {
-	f := map[MeasurementHash]crypto.Hash{MeasurementSHA256: crypto.SHA256, MeasurementSHA384: crypto.SHA384, MeasurementSHA512: crypto.SHA512}[d.meas]
+	f := map[MeasurementHash]crypto.Hash{MeasurementSHA256: crypto.SHA256, MeasurementSHA384: crypto.SHA384, MeasurementSHA512: crypto.SHA512,
+		MeasurementSHA3256: crypto.SHA3_256, MeasurementSHA3384: crypto.SHA3_384, MeasurementSHA3512: crypto.SHA3_512}[d.meas]
 	h := f.New()
 	h.Write(image)
 	d.rawBlock(index, kind, h.Sum(nil))

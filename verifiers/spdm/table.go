@@ -11,7 +11,7 @@ func measurementFindings() []row {
 	return []row{
 		{
 			Name: findMissing, Code: verdict.ReasonNoReferenceValues, Effect: exe(unknown), Floor: exe(warn),
-			Text: "An index of the parameter measurements.required is not there.",
+			Text: "An index of the parameter measurements.required is not there, or the device has not signed that what was read is all.",
 		},
 		{Name: findMatch, Effect: exe(boot), Text: "Reference values of one release cover the whole of the firmware, and all match."},
 		{

@@ -85,8 +85,22 @@ func (v *verifier) measurements(a *verdict.Appraisal, p *proof) {
 	if c := p.Challenge; c != nil {
 		v.when(a, c.Summary == SummaryDiffers, findSummary, "the summary hash of the challenge is %x, and not that of the %d signed blocks", c.Transcript.Response.SummaryHash, len(p.Blocks))
 	}
+	v.when(a, !p.whole(), findMissing, "%d indices were read, and nothing signed says that the device has no more: what was left out may be anything", len(p.Blocks))
 	v.listed(a, p)
 	v.mode(a, p)
+}
+
+// whole tells whether the device has signed that these are all of its blocks: it
+// was asked for all at once, or for their number. Who collects could leave out the
+// firmware that is not known, and reference values that stand alone do not miss it
+// (decision D-111).
+func (p *proof) whole() bool {
+	if p.Total >= 0 && len(p.Blocks) == p.Total {
+		return true
+	}
+	return slices.ContainsFunc(p.Segments, func(s Segment) bool {
+		return slices.ContainsFunc(s.Exchanges, func(e Exchange) bool { return e.Request.Operation == OperationAll })
+	})
 }
 
 // block finds an index.

@@ -4,6 +4,7 @@ package spdm
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
@@ -14,36 +15,57 @@ import (
 	"github.com/assize/assize/internal/vectors"
 )
 
-func TestRecordedFolders(t *testing.T) {
-	signatures := 0
-	for _, r := range recordings(t) {
-		t.Run(r.name, func(t *testing.T) {
-			v, err := ParseVCA(r.evidence().VCA)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(v.Raw, vectors.Read(t, "spdm/"+r.name+"/vca.bin")) || v.Version.String() != r.expected.Version {
-				t.Fatal("negotiation messages", v.Version)
-			}
-			r.checkChains(t, v)
-			signed := func(s signatureOf) bool { return strings.HasPrefix(s.Type, "measurements") }
-			switch {
-			case len(r.expected.Signatures) == 0:
-				r.checkAlias(t)
-			case !slices.ContainsFunc(r.expected.Signatures, signed):
-				r.checkUnsigned(t, v)
-			default:
-				signatures += r.checkSignatures(t, v)
-			}
-		})
+// checkFolder holds one folder to what it says of itself: negotiation, chains, and
+// every signature with the octets that it covers.
+func (r *recorded) checkFolder(t *testing.T, v *VCA) {
+	t.Helper()
+	if given := vectors.Read(t, "spdm/"+r.name+"/vca.bin"); !bytes.Equal(v.Raw, given) {
+		t.Fatalf("negotiation of %d bytes, vca.bin has %d", len(v.Raw), len(given))
 	}
-	if !t.Failed() && signatures < 40 {
-		t.Fatalf("only %d signatures were verified", signatures)
+	r.checkNegotiation(t, v)
+	r.checkChains(t, v)
+	for _, s := range r.expected.Signatures {
+		if !s.known() {
+			t.Fatalf("signature of type %q", s.Type)
+		}
+		r.checkSignature(t, s)
+	}
+	switch pending := r.record(false).Pending(); {
+	case len(r.expected.Signatures) == 0:
+		r.checkUnproven(t, v)
+	case len(pending) > 0 && !slices.ContainsFunc(r.expected.Signatures, func(s signatureOf) bool { return !s.challenge() }):
+		r.checkUnsigned(t, v, pending)
+	}
+}
+
+// plainName makes names of algorithms comparable.
+func plainName(s string) string {
+	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
+}
+
+func (r *recorded) checkNegotiation(t *testing.T, v *VCA) {
+	t.Helper()
+	x := &r.expected
+	meas := v.MeasurementHash.String()
+	if v.MeasurementHash == 0 {
+		meas = ""
+	}
+	for _, c := range [][2]string{{v.Version.String(), x.Version}, {v.BaseHash.String(), x.BaseHash}, {v.BaseAsym.String(), x.BaseAsym}, {meas, x.Meas}} {
+		seen, want := plainName(c[0]), plainName(c[1])
+		if seen != want && !(seen == "raw" && strings.HasPrefix(want, "raw")) && !(seen == "" && want == "none") {
+			t.Fatalf("%q was negotiated, expected %q", c[0], c[1])
+		}
+	}
+	if n := v.BaseAsym.SignatureSize(); x.SignatureSize != 0 && n != x.SignatureSize {
+		t.Fatalf("signatures of %d bytes, expected %d", n, x.SignatureSize)
 	}
 }
 
 func (r *recorded) checkChains(t *testing.T, v *VCA) {
 	t.Helper()
+	if len(r.chains) == 0 || len(r.chains) != len(r.expected.Chains) {
+		t.Fatalf("%d chains, expected %d", len(r.chains), len(r.expected.Chains))
+	}
 	for slot, raw := range r.chains {
 		c, err := ParseChain(raw, v)
 		if err != nil {
@@ -53,141 +75,205 @@ func (r *recorded) checkChains(t *testing.T, v *VCA) {
 		if len(c.DER) != len(want.Certs) || hex.EncodeToString(c.RootHash) != want.Root || hex.EncodeToString(v.BaseHash.sum(raw)) != want.Digest {
 			t.Fatalf("chain %d: %d certificates, root hash %x", slot, len(c.DER), c.RootHash)
 		}
+		if first := bytes.Equal(v.BaseHash.sum(c.DER[0]), c.RootHash); want.RootIsFirst != nil && first != *want.RootIsFirst {
+			t.Fatalf("chain %d: the first certificate is the root: %t", slot, first)
+		}
 		for i, p := range want.Certs {
-			if !bytes.Equal(c.DER[i], raw[p.Offset:p.Offset+p.Length]) {
+			sum := sha256.Sum256(c.DER[i])
+			if !bytes.Equal(c.DER[i], raw[p.Offset:p.Offset+p.Length]) || p.SHA256 != "" && hex.EncodeToString(sum[:]) != p.SHA256 {
 				t.Fatalf("chain %d: certificate %d", slot, i)
 			}
+			if n := len(r.der[slot]); n != 0 && (n != len(c.DER) || !bytes.Equal(r.der[slot][i], c.DER[i])) {
+				t.Fatalf("chain %d: certificate %d is not that of its file", slot, i)
+			}
 		}
 	}
 }
 
-// checkAlias: nothing is signed in these recordings. The chain of slot 0 is a
-// good alias chain; in slot 1 the leaf carries the hardware identity OID.
-func (r *recorded) checkAlias(t *testing.T) {
+// checkUnproven: nothing is signed in these recordings. A chain is good, and
+// proves nothing, or its leaf is refused for itself.
+func (r *recorded) checkUnproven(t *testing.T, v *VCA) {
 	t.Helper()
-	e := r.evidence()
-	e.Chains = map[uint8][]byte{0: r.chains[0]}
-	_, err := through(t, e, Expect{Anchors: r.anchors, Time: at})
-	if got := wantKind(t, err, KindMissing); got.Stage != StageMeasurements {
-		t.Fatal(got)
-	}
-	e.Chains = map[uint8][]byte{1: r.chains[1]}
-	_, err = through(t, e, Expect{Anchors: r.anchors, Time: at})
-	if got := wantKind(t, err, KindCertificate); got.Stage != StageLeaf {
-		t.Fatal(got)
+	for slot, raw := range r.chains {
+		e := r.evidence()
+		e.Challenge, e.Chains = nil, map[uint8][]byte{slot: raw}
+		_, err := through(t, e, Expect{Anchors: r.anchors, Time: at})
+		if r.badLeaf(v, slot) {
+			if got := wantKind(t, err, KindCertificate); got.Stage != StageLeaf {
+				t.Fatal(got)
+			}
+		} else if got := wantKind(t, err, KindMissing); got.Stage != StageMeasurements {
+			t.Fatal(got)
+		}
 	}
 }
 
-func (r *recorded) checkUnsigned(t *testing.T, v *VCA) {
+// badLeaf: the leaf has the hardware identity OID although the chains of the device
+// are alias chains.
+func (r *recorded) badLeaf(v *VCA, slot uint8) bool {
+	c, err := ParseChain(r.chains[slot], v)
+	oid := []byte{0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0x1c, 0x82, 0x12, 0x02}
+	return err == nil && v.Version >= Version12 && v.Responder&(1<<18) != 0 && bytes.Contains(c.DER[len(c.DER)-1], oid)
+}
+
+func (r *recorded) checkUnsigned(t *testing.T, v *VCA, pending []byte) {
 	t.Helper()
 	e := r.evidence()
-	e.Measurements = r.record(false).Pending()
-	if len(e.Measurements) == 0 || len(e.Challenge) == 0 {
-		t.Fatal("nothing recorded")
-	}
+	e.Measurements = pending
 	_, err := through(t, e, Expect{Anchors: r.anchors, Time: at})
 	wantKind(t, err, KindUnsigned)
-	if _, err := ParseMeasurementTranscript(e.Measurements, v); KindOf(err) != KindUnsigned {
+	if _, err := ParseMeasurementTranscript(pending, v); KindOf(err) != KindUnsigned {
 		t.Fatal(err)
 	}
-	// The challenge is signed all the same.
-	c, err := ParseChallengeTranscript(e.Challenge, v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, err := ParseChain(r.chains[0], v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := CheckSignature(v, chain.Leaf().PublicKey, PurposeChallenge, c.Response.Signature, c.M1(v)...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (r *recorded) checkSignatures(t *testing.T, v *VCA) (n int) {
-	t.Helper()
-	outside, inside := r.record(false), r.record(true)
-	next := [2]int{}
-	var challenge int
-	for _, s := range r.expected.Signatures {
-		e := r.evidence()
-		x := Expect{Anchors: r.anchors, Time: at, Nonce: unhex(t, s.Nonce)}
-		switch s.Type {
-		case "challenge":
-			x.Nonce, x.ChallengeNonce = nil, unhex(t, s.Nonce)
-			e.Challenge = outside.Challenges[challenge]
-			challenge++
-		case "measurements":
-			e.Measurements = outside.Measurements[next[0]]
-			next[0]++
-		case "measurements-in-session":
-			e.Measurements, e.Challenge = inside.Measurements[next[1]], nil
-			next[1]++
-		default:
-			t.Fatal(s.Type)
-		}
-		res, err := through(t, e, x)
-		if err != nil {
-			t.Fatalf("%s, message %d: %v", s.Type, s.Message, err)
-		}
-		var parts [][]byte
-		var sig []byte
-		if s.Type == "challenge" {
-			c := res.Challenge.Transcript
-			parts, sig = c.M1(v), c.Response.Signature
-			if !res.Challenge.Fresh || hex.EncodeToString(c.Response.Nonce) != s.Responder || hex.EncodeToString(c.Response.SummaryHash) != s.Summary {
-				t.Fatalf("challenge: %+v", res.Challenge)
-			}
-			if s.SummaryAll && s.Type0 == 255 && res.Challenge.Summary != SummaryMatches {
-				t.Fatal(res.Challenge.Summary)
-			}
-		} else {
-			last := res.Segments[0].Last()
-			parts, sig = res.Segments[0].L1(v), last.Response.Signature
-			if !res.Fresh || hex.EncodeToString(res.Nonce) != s.Nonce {
-				t.Fatalf("nonce %x", res.Nonce)
-			}
-		}
-		signed := slices.Concat(parts...)
-		if s.File != "" && !bytes.Equal(signed, vectors.Read(t, "spdm/"+r.name+"/"+s.File)) {
-			t.Fatalf("%s: transcript of %d bytes", s.File, len(signed))
-		}
-		if len(signed) != s.Length || hex.EncodeToString(v.BaseHash.sum(signed)) != s.Hash || hex.EncodeToString(sig) != s.Signature || res.Identity.Slot != s.Slot {
-			t.Fatalf("%s %d: transcript of %d bytes, slot %d", s.Type, s.Message, len(signed), res.Identity.Slot)
-		}
-		if res.Identity.DeviceInfo != "ACME:WIDGET:1234567890" || !res.Identity.HardwareIdentity || res.Identity.Model != ModelDevice {
-			t.Fatalf("%+v", res.Identity)
-		}
-		r.checkBlocks(t, s.Type, res)
-		n++
-	}
-	return n
-}
-
-func (r *recorded) checkBlocks(t *testing.T, kind string, res *Result) {
-	t.Helper()
-	if len(r.expected.Blocks) == 0 || kind == "measurements-in-session" {
+	if len(r.expected.Blocks) == 0 {
 		return
 	}
-	if len(res.Blocks) != len(r.expected.Blocks) {
-		t.Fatalf("%d blocks, expected %d", len(res.Blocks), len(r.expected.Blocks))
+	g, err := ParseGetMeasurements(vectors.Read(t, "spdm/"+r.name+"/measurements-req.bin"), v)
+	if err != nil {
+		t.Fatal(err)
 	}
-	rsp := res.Segments[0].Last().Response.Raw
+	m, err := ParseMeasurements(vectors.Read(t, "spdm/"+r.name+"/measurements-rsp.bin"), v, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.sameBlocks(t, m)
+}
+
+// covered verifies one signature, alone if it is that of a challenge, and returns
+// the octets that it covers.
+func (r *recorded) covered(t *testing.T, s signatureOf) (signed, sig []byte, slot uint8) {
+	t.Helper()
+	e := r.of(t, s)
+	nonce := unhex(t, s.Nonce)
+	x := Expect{Anchors: r.anchors, Time: at}
+	if s.challenge() {
+		x.ChallengeNonce = nonce
+	} else {
+		x.Nonce = nonce
+	}
+	verify := through
+	if s.challenge() && e.Measurements == nil {
+		verify = func(_ testing.TB, e *Evidence, x Expect) (*Result, error) { return verifyIdentity(e, x) }
+	}
+	res, err := verify(t, e, x)
+	if err != nil {
+		t.Fatalf("%s, message %d: %v", s.Type, s.Message, err)
+	}
+	if s.challenge() {
+		c := res.Challenge.Transcript
+		r.checkChallenge(t, s, res)
+		return slices.Concat(c.M1(res.VCA)...), c.Response.Signature, res.Identity.Slot
+	}
+	last := res.Segments[0].Last()
+	if !res.Fresh || hex.EncodeToString(res.Nonce) != s.Nonce || s.Responder != "" && hex.EncodeToString(last.Response.Nonce) != s.Responder {
+		t.Fatalf("nonce %x", res.Nonce)
+	}
+	r.checkBlocks(t, s, res)
+	return slices.Concat(res.Segments[0].L1(res.VCA)...), last.Response.Signature, res.Identity.Slot
+}
+
+func (r *recorded) checkSignature(t *testing.T, s signatureOf) {
+	t.Helper()
+	signed, sig, slot := r.covered(t, s)
+	if s.File != "" && !bytes.Equal(signed, vectors.Read(t, "spdm/"+r.name+"/"+s.File)) {
+		t.Fatalf("%s: transcript of %d bytes", s.File, len(signed))
+	}
+	v, err := ParseVCA(r.of(t, s).VCA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(signed) != s.Length || hex.EncodeToString(v.BaseHash.sum(signed)) != s.Hash || hex.EncodeToString(sig) != s.Signature || slot != s.Slot {
+		t.Fatalf("%s %d: transcript of %d bytes, slot %d", s.Type, s.Message, len(signed), slot)
+	}
+	// Another purpose, and one octet more or less, are not what was signed.
+	leaf, err := ParseChain(r.chains[slot], v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, purpose, other := leaf.Leaf().PublicKey, PurposeMeasurements, PurposeChallenge
+	if s.challenge() {
+		purpose, other = other, purpose
+	}
+	for name, err := range map[string]error{
+		"another purpose": CheckSignature(v, key, other, sig, signed), "padding": CheckSignature(v, key, purpose, sig, signed, []byte{0}),
+		"an octet less": CheckSignature(v, key, purpose, sig, signed[:len(signed)-1]),
+	} {
+		if KindOf(err) != KindSignature && !(name == "another purpose" && v.Version < Version12) {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+}
+
+func (r *recorded) checkChallenge(t *testing.T, s signatureOf, res *Result) {
+	t.Helper()
+	c := res.Challenge.Transcript
+	if !res.Challenge.Fresh || hex.EncodeToString(c.Request.Nonce) != s.Nonce || hex.EncodeToString(c.Response.SummaryHash) != s.Summary || int(c.Request.Summary) != s.Type0 ||
+		s.Responder != "" && hex.EncodeToString(c.Response.Nonce) != s.Responder || s.ChainHash != "" && hex.EncodeToString(c.Response.ChainHash) != s.ChainHash {
+		t.Fatalf("challenge: %+v", res.Challenge)
+	}
+	if s.SummaryAll == nil || s.Type0 != 255 || len(res.Segments) == 0 || res.Challenge.Summary == SummaryIncomparable {
+		return
+	}
+	if (res.Challenge.Summary == SummaryMatches) != *s.SummaryAll {
+		t.Fatal(res.Challenge.Summary)
+	}
+}
+
+// checkBlocks compares the blocks of the first response outside of a session.
+func (r *recorded) checkBlocks(t *testing.T, s signatureOf, res *Result) {
+	t.Helper()
+	i := slices.IndexFunc(r.expected.Signatures, func(o signatureOf) bool { return o.Type == "measurements" })
+	if len(r.expected.Blocks) == 0 || i < 0 || r.expected.Signatures[i].Message != s.Message {
+		return
+	}
+	r.sameBlocks(t, res.Segments[0].Last().Response)
+}
+
+func (r *recorded) sameBlocks(t *testing.T, rsp *Measurements) {
+	t.Helper()
+	if len(rsp.Blocks) != len(r.expected.Blocks) {
+		t.Fatalf("%d blocks, expected %d", len(rsp.Blocks), len(r.expected.Blocks))
+	}
+	if w := r.expected.Record; w != nil && !bytes.Equal(rsp.Record, rsp.Raw[w.Offset:w.Offset+w.Length]) {
+		t.Fatalf("record of %d bytes, expected %+v", len(rsp.Record), w)
+	}
 	for i, want := range r.expected.Blocks {
-		b := res.Blocks[i]
+		b := rsp.Blocks[i]
 		if b.Index != want.Index || b.Type != want.Type || b.RawBits != want.Raw || hex.EncodeToString(b.Value) != want.Value ||
-			!bytes.Equal(b.Raw, rsp[want.Offset:want.Offset+want.Length]) {
+			!bytes.Equal(b.Raw, rsp.Raw[want.Offset:want.Offset+want.Length]) {
 			t.Fatalf("block %d: %+v", i, b)
 		}
-		if b.Index == IndexDeviceMode {
-			m, ok := b.DeviceMode()
-			if !ok || m.Operational != ModeNormal || m.Debug != DebugNonInvasive|DebugInvasiveSinceManufacture || !m.Debug.Active() || m.OperationalCapabilities != 0x3F {
-				t.Fatalf("device mode %+v", m)
+	}
+}
+
+// TestRecordedContents: what the emulator's own recordings hold beyond what they
+// say of themselves.
+func TestRecordedContents(t *testing.T) {
+	r := recording(t, "v13-p384")
+	res, err := through(t, r.evidence(), Expect{Anchors: r.anchors, Time: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := res.Identity; id.DeviceInfo != "ACME:WIDGET:1234567890" || !id.HardwareIdentity || id.Model != ModelDevice {
+		t.Errorf("%+v", id)
+	}
+	seen := 0
+	for _, b := range res.Blocks {
+		if m, ok := b.DeviceMode(); ok {
+			seen++
+			if m.Operational != ModeNormal || m.Debug != DebugNonInvasive|DebugInvasiveSinceManufacture || !m.Debug.Active() || m.OperationalCapabilities != 0x3F {
+				t.Errorf("device mode %+v", m)
 			}
 		}
-		if svn, ok := b.SVN(); want.Type == TypeSVN && (!ok || svn != 7) {
-			t.Fatal("svn", svn, ok)
+		if svn, ok := b.SVN(); ok {
+			seen++
+			if svn != 7 {
+				t.Error("svn", svn)
+			}
 		}
+	}
+	if seen != 2 {
+		t.Errorf("%d of device mode and version number", seen)
 	}
 }
 
@@ -314,6 +400,9 @@ func TestRecordedBytes(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{"measurements": e.Measurements, "challenge": e.Challenge, "vca": e.VCA} {
 		for i := 0; i < len(b); i += 5 {
+			if testing.Short() && i%13 != 0 { // a sample under the race detector
+				continue
+			}
 			b[i] ^= 0x80
 			if _, err := Verify(e, x); err == nil {
 				t.Fatalf("byte %d of %s", i, name)
@@ -339,15 +428,7 @@ func TestRecordedRawBits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i := slices.IndexFunc(digests, func(d struct {
-			Index          uint8
-			Type           ValueType
-			Raw            bool
-			Offset, Length int
-			Value          string
-		}) bool {
-			return d.Index == b.Index && !d.Raw
-		}); i >= 0 {
+		if i := slices.IndexFunc(digests, func(d blockOf) bool { return d.Index == b.Index && !d.Raw }); i >= 0 {
 			checked++
 			if hex.EncodeToString(got) != digests[i].Value {
 				t.Fatalf("index %d: %x", b.Index, got)
