@@ -27,7 +27,7 @@ const (
 func attestedKeyChecker() Checker {
 	return Checker{
 		Kind: KindAttestedKey, Strength: StrengthStrong, Origin: "who wrote the commitment: application, measured or hardware",
-		Needs:    "a component whose signed evidence commits to keys: runtime data, a service manifest, a realm",
+		Needs:    "a CPU TEE or TPM whose signed evidence commits to keys: runtime data, a service manifest, a realm",
 		Compares: "the SHA-256 of the key (SubjectPublicKeyInfo) that signed a component, or of one in its device's own chain, with those in the commitment",
 		find:     attestedKey,
 	}
@@ -40,7 +40,7 @@ func attestedKey(c *composite) ([]verdict.Binding, []verdict.Cap) {
 	var edges []verdict.Binding
 	var caps []verdict.Cap
 	for _, holder := range c.parts {
-		if !slices.ContainsFunc(holder.all, func(a verdict.Appraisal) bool { return len(a.Facts.Keys) > 0 }) {
+		if !vouches(holder) || !slices.ContainsFunc(holder.all, func(a verdict.Appraisal) bool { return len(a.Facts.Keys) > 0 }) {
 			continue
 		}
 		for _, p := range c.parts {
@@ -54,6 +54,10 @@ func attestedKey(c *composite) ([]verdict.Binding, []verdict.Cap) {
 	}
 	return edges, caps
 }
+
+// vouches: components of this kind say in signed evidence what others are. A result
+// about any other is no word about them, whatever it says (decision D-114).
+func vouches(p *node) bool { return p.Class == verdict.ClassCPU || p.Scheme == schemeTPM }
 
 // keyEdge is the edge of one component to one that commits to keys, if there is
 // anything to be said.
@@ -142,6 +146,34 @@ func keyBroken(e *verdict.Binding, all []verdict.Appraisal, signers []string) []
 		fmt.Sprintf("%s is signed by the key with SHA-256 %s, and %s commits to %s: it is the TPM of another machine",
 			e.From, strings.Join(signers, " and "), e.To, e.Expected),
 		e.Expected, strings.Join(signers, " and "), fmt.Sprintf("runtime data to which %s commits", e.To))}
+}
+
+// unvouchedKey says why the key of a component does not count, of which its verifier
+// says that a CPU TEE has to vouch for it: no strong edge of this kind leads to the
+// root. A commitment to the evidence will not do: it says who handed the evidence in,
+// and not that software could not have made the key.
+func (c *composite) unvouchedKey(p *node) (verdict.Reason, bool) {
+	if !slices.ContainsFunc(p.all, func(a verdict.Appraisal) bool { return a.Facts.KeyRequired }) {
+		return verdict.Reason{}, false
+	}
+	signers := slices.DeleteFunc(slices.Clone(p.signers), func(s string) bool { return !isKey(s) })
+	why := verdict.Reason{Code: verdict.ReasonKeyNotVouchedFor, Observed: some(signers, " "),
+		Detail: "no certificate or document names the key that signed, and no single CPU TEE is there to commit to it"}
+	if c.root == nil || c.isRoot(p) {
+		return why, true
+	}
+	why.Source = fmt.Sprintf("signed evidence of %s", c.root.Label)
+	why.Expected = some(committedKeys(c.root.all), " ")
+	e, _, found := keyEdge(c.root, p, true)
+	switch {
+	case !found || e.Status != StatusBound:
+		why.Detail = fmt.Sprintf("no certificate or document names the key that signed, and %s does not commit to it", c.root.Label)
+	case e.Strength != StrengthStrong:
+		why.Detail = fmt.Sprintf("no certificate or document names the key that signed, and what commits to it in %s is software that is not known to be good", c.root.Label)
+	default:
+		return verdict.Reason{}, false
+	}
+	return why, true
 }
 
 // keysVia are the keys to which a result commits in one place.

@@ -85,7 +85,7 @@ func randomParts(t testing.TB, r *rand.Rand) []func(change func(*verdict.Apprais
 	byTPM, platform := measures("app", evidenceOf("app"), origin()), "intel-platform:01"
 	tpmKey := verdict.CommittedKey{SPKI: keyOf("app"), Via: "creation", Origin: origin()}
 	out := []func(func(*verdict.Appraisal)) verdict.Component{
-		make1("app", "", "s", "shake256/32", fresh(), func(a *verdict.Appraisal) { a.Facts.SignerSPKI = keyOf("app") }),
+		make1("app", "", "dmtf-spdm", "shake256/32", fresh(), func(a *verdict.Appraisal) { a.Facts.SignerSPKI = keyOf("app") }),
 		make1("cpu", "cpu-tee", "intel-tdx", pick("same", "cmw-bind-v1", "trustee-jcs"), fresh(), func(a *verdict.Appraisal) {
 			a.Vector[verdict.Executables], a.Facts.Keys, a.Facts.Commitments, a.Facts.Device = cpu, keys, digests, []string{platform}
 		}),

@@ -16,7 +16,7 @@ const KindKeyChain = "key-chain"
 func chainChecker() Checker {
 	return Checker{
 		Kind: KindKeyChain, Strength: StrengthStrong, Origin: OriginHardware, Mutual: true,
-		Needs:    "a verified chain with keys that a device has alone: SPDM devices with alias certificates",
+		Needs:    "two components of one scheme, and a verified chain with keys that a device has alone: SPDM devices with alias certificates",
 		Compares: "the keys (SHA-256 of SubjectPublicKeyInfo) of the device's part of one chain with the signer of another component, and with those of its chain",
 		find:     keyChain,
 	}
@@ -34,7 +34,8 @@ func keyChain(c *composite) ([]verdict.Binding, []verdict.Cap) {
 			} else if at := slices.IndexFunc(b.chain, func(k string) bool { return slices.Contains(a.chain, k) }); at >= 0 && i < j {
 				key = b.chain[at]
 			}
-			if key == "" || i == j {
+			// Who verifies one kind of device says nothing about another (decision D-114).
+			if key == "" || i == j || a.Scheme != b.Scheme {
 				continue
 			}
 			edges = append(edges, verdict.Binding{From: a.Label, To: b.Label, Kind: KindKeyChain, Strength: StrengthStrong, Status: StatusBound, Origin: OriginHardware,

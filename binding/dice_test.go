@@ -16,6 +16,7 @@ func TestKeyChain(t *testing.T) {
 			a.Facts.SignerSPKI, a.Facts.ChainKeys = signer, chain
 		})
 	}
+	foreign := func(c verdict.Component) verdict.Component { c.Scheme = "another"; return c }
 	a, b, c := spki("aa"), spki("bb"), spki("cc")
 	for _, x := range []struct {
 		name, edges string
@@ -30,6 +31,8 @@ func TestKeyChain(t *testing.T) {
 		{"nobody says who signed", "", []verdict.Component{of("nic", b, a), of("rot", "")}},
 		{"one of two verifiers found the key", "", []verdict.Component{together(of("nic", b, a), of("nic", b)), of("rot", a)}},
 		{"both found it", "nic:rot:key-chain:strong:bound", []verdict.Component{together(of("nic", b, a), of("nic", b, c, a)), of("rot", a)}},
+		{"the parent is of another scheme", "", []verdict.Component{of("nic", b, a), foreign(of("rot", a))}},
+		{"both below one device, by another scheme", "", []verdict.Component{of("f0", b, a), foreign(of("f1", c, a))}},
 		{"one of two found another signer", "", []verdict.Component{of("nic", b, a), together(of("rot", a), of("rot", c))}},
 	} {
 		list, k := Check(Input{Components: x.parts})
@@ -57,23 +60,29 @@ func TestKeyChain(t *testing.T) {
 // vouches for nobody, and nobody vouches for who vouches for him.
 func TestKeysOfOthers(t *testing.T) {
 	of := func(label, class, signer string, keys ...verdict.CommittedKey) verdict.Component {
-		return partWith(t, label, class, "same", isFresh, func(a *verdict.Appraisal) {
+		c := partWith(t, label, class, "same", isFresh, func(a *verdict.Appraisal) {
 			a.Vector[verdict.Executables] = verdict.ClaimApproved
 			a.Facts.SignerSPKI, a.Facts.Keys = signer, keys
 		})
+		if label == "tpm" || label == "alien" {
+			c.Scheme = schemeTPM
+		}
+		return c
 	}
-	cpu := of("cpu", "cpu-tee", spki("01"), committedTo("aa", "runtime-data", OriginHardware))
+	cpu := of("cpu", "cpu-tee", spki("01"), committedTo("aa", "public-key", OriginHardware))
 	for _, c := range []struct {
 		name, edges, caps string
 		parts             []verdict.Component
 	}{
 		{"a TPM attests the key of an application", "app:tpm:attested-key:strong:bound tpm:cpu:attested-key:strong:bound", "",
 			[]verdict.Component{of("app", "", spki("bb")), cpu, of("tpm", "device", spki("aa"), committedTo("bb", "creation", OriginHardware))}},
-		{"a TPM of nobody attests it", "app:tpm:attested-key:strong:bound", "warning:unbound-component",
+		{"a TPM of nobody attests it", "app:tpm:attested-key:strong:bound tpm:cpu:attested-key:none:absent", "warning:unbound-component",
 			[]verdict.Component{of("app", "", spki("bb")), cpu, of("tpm", "device", spki("cc"), committedTo("bb", "creation", OriginHardware))}},
-		{"a stranger attests the key of what is bound", "tpm:alien:attested-key:strong:bound tpm:cpu:attested-key:strong:bound", "warning:unbound-component",
+		{"a stranger attests the key of what is bound", "alien:cpu:attested-key:none:absent tpm:alien:attested-key:strong:bound tpm:cpu:attested-key:strong:bound", "warning:unbound-component",
 			[]verdict.Component{of("alien", "device", spki("ee"), committedTo("aa", "creation", OriginHardware)), cpu, of("tpm", "device", spki("aa"))}},
-		{"a stranger attests the key of the root", "", "warning:unbound-component",
+		{"a GPU attests the key of an application", "gpu:cpu:attested-key:strong:bound", "warning:unbound-component",
+			[]verdict.Component{of("app", "", spki("bb")), cpu, of("gpu", "device", spki("aa"), committedTo("bb", "creation", OriginHardware))}},
+		{"a stranger attests the key of the root", "alien:cpu:attested-key:none:absent", "warning:unbound-component",
 			[]verdict.Component{of("alien", "device", spki("ee"), committedTo("01", "creation", OriginHardware)), cpu}},
 	} {
 		list, k := Check(Input{Components: c.parts})

@@ -30,6 +30,9 @@ func measuredEvent(c *composite) ([]verdict.Binding, []verdict.Cap) {
 	var edges []verdict.Binding
 	var caps []verdict.Cap
 	for _, holder := range c.parts {
+		if !vouches(holder) {
+			continue
+		}
 		measured := map[evidence.Path]bool{}
 		for _, a := range holder.all {
 			for _, m := range a.Facts.Commitments {

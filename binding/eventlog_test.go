@@ -48,9 +48,13 @@ func TestMeasuredEvents(t *testing.T) {
 		missed    = "warning:binding-absent " + loose
 	)
 	holds := func(label, class string, executables verdict.Claim, list ...verdict.Commitment) verdict.Component {
-		return partWith(t, label, class, "same", isFresh, func(a *verdict.Appraisal) {
+		c := partWith(t, label, class, "same", isFresh, func(a *verdict.Appraisal) {
 			a.Vector[verdict.Executables], a.Facts.Commitments = executables, list
 		})
+		if label == "tpm" {
+			c.Scheme = schemeTPM
+		}
+		return c
 	}
 	cpu := func(executables verdict.Claim, list ...verdict.Commitment) verdict.Component {
 		return holds("cpu", "cpu-tee", executables, list...)
@@ -81,6 +85,7 @@ func TestMeasuredEvents(t *testing.T) {
 		{"by a TPM that hangs in the air", "gpu:tpm:measured-event:strong:bound", loose, []verdict.Component{cpu(good), gpu, holds("tpm", "device", good, ours)}},
 		{"a TPM speaks of some", "gpu:tpm:measured-event:strong:bound", loose, []verdict.Component{cpu(good), gpu, nic, holds("tpm", "device", good, ours)}},
 		{"a TPM saw other evidence", "gpu:tpm:measured-event:none:broken", bad, []verdict.Component{cpu(good), gpu, holds("tpm", "device", good, foreign)}},
+		{"a switch speaks of it", "", loose, []verdict.Component{cpu(good), gpu, holds("switch", "device", good, ours)}},
 		{"nobody vouches for the root", "", loose, []verdict.Component{cpu(good), holds("tpm", "device", good, measures("cpu", evidenceOf("cpu"), OriginMeasured))}},
 	} {
 		list, k := Check(Input{Components: c.parts})
@@ -95,6 +100,7 @@ func TestMeasuredEvents(t *testing.T) {
 	tpm := partWith(t, "tpm", "device", "same", isFresh, func(a *verdict.Appraisal) {
 		a.Vector[verdict.Executables], a.Facts.SignerSPKI, a.Facts.Commitments = good, spki("aa"), []verdict.Commitment{ours}
 	})
+	tpm.Scheme = schemeTPM
 	if _, k := Check(Input{Components: []verdict.Component{bound, gpu, tpm}}); caps(k) != "" {
 		t.Errorf("what the machine's TPM measured: %s", caps(k))
 	}

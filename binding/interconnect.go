@@ -37,9 +37,22 @@ func views(c verdict.Component) []view {
 	return out
 }
 
-// lists reports whether this device names the other one.
+// lists reports whether this device names the other one. Who has two identities of
+// one kind would be two devices, and join two boards: none of them counts
+// (decision D-114).
 func (v view) lists(w view) bool {
-	return slices.ContainsFunc(v.peers, func(id string) bool { return slices.Contains(w.ids, id) })
+	return slices.ContainsFunc(v.peers, func(id string) bool { return slices.Contains(w.ids, id) && w.only(kindOf(id)) })
+}
+
+// only: the device has one identity of this kind.
+func (v view) only(kind string) bool {
+	n := 0
+	for _, id := range v.ids {
+		if kindOf(id) == kind {
+			n++
+		}
+	}
+	return n == 1
 }
 
 // denies reports whether this device names peers, and not the other one, though

@@ -261,6 +261,7 @@ func TestInterconnectEdges(t *testing.T) {
 		{"neither, both speak", "|", names(g, pdi(3)), names(s, pdi(4))},
 		{"one speaks of another", "gpu/0:switch/0:interconnect:none:broken | " + linkBroken, g, names(s, pdi(4))},
 		{"the other does", "gpu/0:switch/0:interconnect:none:broken | " + linkBroken, names(g, pdi(4)), s},
+		{"one would be two devices", "gpu/0:switch/0:interconnect:none:broken | " + linkBroken, g, device{"switch/0", []string{pdi(2), pdi(4)}, []string{pdi(1)}, false, 2}},
 		{"one is silent", "gpu/0:switch/0:interconnect:none:absent |", g, names(s)},
 		{"one speaks of other kinds", "gpu/0:switch/0:interconnect:none:absent |", g, names(s, "x:1")},
 	} {

@@ -204,11 +204,20 @@ func compare(commitments []verdict.Commitment, objects []verdict.Object) (m matc
 // signature (Facts.RelayRequired, or such an object), where nothing of the CPU TEE vouches for these
 // bytes: neither a strong commitment to the whole evidence of the component in
 // report data, made by known software that had it from the security manager, nor
-// strong digests of every such object. The reason says what is missing.
+// strong digests of every such object; and those for whose key nobody vouches
+// (Facts.KeyRequired), where no strong commitment of the CPU TEE is to that key.
+// The reason says what is missing.
 func Unauthenticated(list []verdict.Component) map[evidence.Path]verdict.Reason {
 	c := newComposite(list, nil)
 	var out map[evidence.Path]verdict.Reason
 	for _, p := range c.parts {
+		if why, open := c.unvouchedKey(p); open {
+			if out == nil {
+				out = map[evidence.Path]verdict.Reason{}
+			}
+			out[p.Label] = why
+			continue
+		}
 		if !slices.ContainsFunc(p.all, needsRelay) {
 			continue
 		}

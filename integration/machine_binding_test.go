@@ -20,6 +20,8 @@ import (
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/verdict"
 	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/all"
+	"github.com/assize/assize/verifiers/appraisal"
 	core "github.com/assize/assize/verifiers/spdm"
 )
 
@@ -267,6 +269,44 @@ func TestLayersOfOneDevice(t *testing.T) {
 		}
 		if got := bindingTo(res, "a", binding.KindKeyChain); got != c.edge {
 			t.Errorf("%s: edge %q", name, got)
+		}
+	}
+}
+
+// TestKeyOfTheMachinesTPM: where the operator of the verifier relies on the CPU for
+// the key of a TPM whose certificate nobody trusts, the TPM is good if the software of
+// the CPU, which is known, commits to that key, and in no other case. (The report of
+// that CPU holds no challenge, so the whole is a warning all the same.)
+func TestKeyOfTheMachinesTPM(t *testing.T) {
+	set, err := all.Set()
+	must(t, err)
+	sc, _ := set.Lookup("tcg-tpm")
+	relies, err := sc.Policy.Parse([]byte("scheme: tcg-tpm\nfindings: {key-not-vouched-for: {instance-identity: 2}, key-unknown-root: {instance-identity: 2}}\n"))
+	must(t, err)
+	for _, c := range []struct {
+		name, binding string
+		faults        []attester.Fault
+		unknown       attester.Kind
+		tier, whole   verdict.Tier
+	}{
+		{"committed to", attester.BindAK, nil, "", verdict.TierAffirming, verdict.TierWarning},
+		{"by software that nobody knows", attester.BindAK, nil, attester.KindTDX, verdict.TierWarning, verdict.TierWarning},
+		{"of another machine", attester.BindAK, []attester.Fault{{Label: "vtpm", Kind: attester.ForeignMachine}}, "", verdict.TierWarning, verdict.TierContraindicated},
+		{"its evidence is committed to", attester.BindCommitment, nil, "", verdict.TierWarning, verdict.TierWarning},
+		{"nonces", attester.BindNonce, nil, "", verdict.TierWarning, verdict.TierWarning},
+	} {
+		d := attester.Description{Name: "key-" + c.binding, Binding: c.binding}
+		d.VTPM.Key = "p256"
+		m := simulated(t, d, nil, c.faults...)
+		deps, lead := filesOf(t, m, func(string) bool { return true })
+		deps.Policies = map[string]*appraisal.Policy{"tcg-tpm": relies}
+		delete(deps.ExtraRoots, "tcg-tpm")
+		res, err := judgeTold(t, deps, referencesWithout(t, m, c.unknown), lead, true).appraise(t, evidenceOf(t, m, attester.CBOR), "lead")
+		must(t, err)
+		i := slices.IndexFunc(res.Components, func(p verdict.Component) bool { return p.Label == "vtpm" })
+		p := res.Components[i]
+		if p.Tier() != c.tier || res.Outcome.Tier != c.whole {
+			t.Errorf("%s: %s in %s: %v %v %v", c.name, p.Tier(), res.Outcome.Tier, p.Reasons, p.Partial.Appraisal().Reasons, res.Outcome.Reasons)
 		}
 	}
 }

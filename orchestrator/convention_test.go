@@ -40,13 +40,15 @@ func (written) Appraise(_ context.Context, in verifiers.Input) (verdict.Appraisa
 
 // conventionWorld has a CPU TEE with 64 bytes of report data, and devices with
 // nonces of 32 bytes.
-func conventionWorld(t *testing.T) *world {
-	return newWorldOf(t, nil, append(boundSchemes(), verifiers.Scheme{
+func conventionWorld(t *testing.T) *world { return newWorldOf(t, nil, conventionSchemes()...) }
+
+func conventionSchemes() []verifiers.Scheme {
+	return append(boundSchemes(), verifiers.Scheme{
 		Name: "written", Class: verifiers.ClassDevice, Version: "1.0.0", MaxEvidence: 1024, NonceSize: 32,
 		Accepts:  []evidence.MediaType{{Base: "application/vnd.test.written"}},
 		Required: []verdict.ClaimName{verdict.Hardware},
 		New:      func(verifiers.Deps) (verifiers.Verifier, error) { return written{}, nil },
-	})...)
+	})
 }
 
 // bundle is a composite that is put together by hand. The zero value of a field
@@ -306,6 +308,42 @@ func TestConventionsForWhoSubmits(t *testing.T) {
 		check(t, err)
 		if (got.Outcome.Tier == verdict.TierAffirming) != (with != nil) {
 			t.Errorf("with evidence %t: %s %v", with != nil, got.Outcome.Tier, got.Outcome.Reasons)
+		}
+	}
+}
+
+// TestConventionsBetweenNodes: who is handed a component of such a composite gets its
+// challenge and derives none, so that the verdict is the one of a lead alone; and a
+// node that was asked otherwise by who stands between brings no result.
+func TestConventionsBetweenNodes(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		b        bundle
+		topology string
+		tier     verdict.Tier
+	}{
+		{"device handed on", bundle{trustee: true, nonce: testNonce, hashed: []string{"gpu good"}, sent: []string{"gpu good"}}, "lead(cpu, lead(additional-evidence/cmw/gpu)@n1)", verdict.TierAffirming},
+		{"CPU handed on", bundle{trustee: true, nonce: testNonce, hashed: []string{"gpu good"}, sent: []string{"gpu good"}}, "lead(lead(cpu)@n1, additional-evidence/cmw/gpu)", verdict.TierAffirming},
+		{"all handed on twice", bundle{trustee: true, nonce: testNonce, hashed: []string{"gpu good"}, sent: []string{"gpu good"}}, "cascade(cpu@n1, additional-evidence/cmw/gpu@n2)", verdict.TierAffirming},
+		{"another device", bundle{trustee: true, nonce: testNonce, hashed: []string{"gpu good"}, sent: []string{"gpu else"}}, "lead(lead(cpu)@n1, additional-evidence/cmw/gpu)", verdict.TierContraindicated},
+		{"another session", bundle{trustee: true, nonce: otherNonce, hashed: []string{"gpu good"}, sent: []string{"gpu good"}}, "lead(lead(cpu)@n1, additional-evidence/cmw/gpu)", verdict.TierContraindicated},
+		{"what commits to nothing", bundle{nonce: testNonce, sent: []string{"gpu good"}}, "lead(lead(cpu)@n1, gpu)", verdict.TierWarning},
+	} {
+		for _, expose := range []bool{false, true} {
+			f := newFederationOf(t, conventionSchemes(), nil, "me", "n1", "n2")
+			f.members["me"].lead.o.Peers.Expose = expose
+			e, err := topologies.Parse(c.topology)
+			check(t, err)
+			res, err := f.members["me"].lead.Appraise(context.Background(), Request{Evidence: c.b.encode(t), Nonce: []byte(testNonce), Topology: &e})
+			check(t, err)
+			if res.Outcome.Tier != c.tier || len(f.sent) == 0 {
+				t.Errorf("%s, expose %t: %s %v after %v", c.name, expose, res.Outcome.Tier, res.Outcome.Reasons, f.sent)
+			}
+			for _, p := range res.Components {
+				if len(p.Partials()) != 1 || p.Partial.NonceRule() != p.NonceRule || evidence.Convention(p.NonceRule) == "" {
+					t.Errorf("%s, expose %t: %s by rule %q, %v", c.name, expose, p.Label, p.NonceRule, p.Reasons)
+				}
+			}
 		}
 	}
 }

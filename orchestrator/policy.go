@@ -151,7 +151,7 @@ func Rejudge(ctx context.Context, r *verdict.Result, schemes *verifiers.Set, j R
 		c := &again.Components[i]
 		c.Lowered = verdict.Vector{}
 		c.Reasons = slices.DeleteFunc(slices.Clone(c.Reasons), func(x verdict.Reason) bool {
-			return ofPolicy(x) && x.Source == sourcePolicy || x.Code == verdict.ReasonReportUnauthenticated
+			return ofPolicy(x) && x.Source == sourcePolicy || ofRelays(x.Code)
 		})
 	}
 	if j.Unsigned {

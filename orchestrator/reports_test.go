@@ -24,6 +24,8 @@ import (
 // report and TSM information.
 type assigned struct{}
 
+func unauthenticated(c verdict.Component) bool { return told(c, verdict.ReasonReportUnauthenticated) }
+
 func digestText(of string) string { return fmt.Sprintf("%096x", of) }
 
 func (assigned) Appraise(ctx context.Context, in verifiers.Input) (verdict.Appraisal, error) {

@@ -55,6 +55,10 @@ type Facts struct {
 	// as if they were authentic. They hold only where the CPU's evidence vouches for
 	// those bytes. The lead enforces it (decision D-80).
 	RelayRequired bool `json:"relay_required,omitempty"`
+	// KeyRequired says that nobody vouches for the key that signed (SignerSPKI), and
+	// that the verifier was told to judge as if somebody did. Claims hold only where a
+	// CPU TEE commits to the key. The lead enforces it (decision D-115).
+	KeyRequired bool `json:"key_required,omitempty"`
 	// ChainKeys are keys of the verified certificate chain between the signer and
 	// the CAs of the maker: those that exist in this one device (the device
 	// certificate above an SPDM alias certificate). Never a key that certifies two
@@ -205,6 +209,9 @@ func (o object) facts() (f Facts, err error) {
 		return f, err
 	}
 	if err = o.described(&f); err != nil {
+		return f, err
+	}
+	if f.KeyRequired, err = o.optionalBool("key_required"); err != nil {
 		return f, err
 	}
 	if f.ChainKeys, err = o.texts("chain_keys"); err != nil {

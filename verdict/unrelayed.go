@@ -8,10 +8,33 @@ import (
 	"strconv"
 )
 
+// told: the lead gave a reason with this code for the component.
+func (c Component) told(code string) bool {
+	return slices.ContainsFunc(c.Reasons, func(r Reason) bool { return r.Code == code })
+}
+
 // unrelayed: the lead found nothing that vouches for bytes on which claims of this
 // component rest (ReasonReportUnauthenticated).
 func (c Component) unrelayed() bool {
-	return slices.ContainsFunc(c.Reasons, func(r Reason) bool { return r.Code == ReasonReportUnauthenticated })
+	return c.told(ReasonReportUnauthenticated)
+}
+
+// keyless: the lead found nothing that vouches for the key that signed the evidence,
+// as the result of its verifier demands (Facts.KeyRequired).
+func (c Component) keyless() bool { return c.told(ReasonKeyNotVouchedFor) }
+
+// withoutKey is what is left of a vector if nobody vouches for the key: the instance
+// is an unknown one (32), and what it says of software and configuration is not
+// believed (33, 36).
+func (v Vector) withoutKey() Vector {
+	for name, left := range map[ClaimName]Claim{
+		InstanceIdentity: ClaimUnsafe, Executables: ClaimUnrecognized, Configuration: ClaimNoVisibility,
+	} {
+		if v[name].Tier() == TierAffirming {
+			v[name] = left
+		}
+	}
+	return v
 }
 
 // withoutReport is what is left of a vector if nobody vouches for the interface
@@ -33,6 +56,9 @@ func (c Component) VectorOf(v Vector) Vector {
 	if c.unrelayed() {
 		v = v.withoutReport()
 	}
+	if c.keyless() {
+		v = v.withoutKey()
+	}
 	return v.Lower(c.Lowered)
 }
 
@@ -47,7 +73,7 @@ func (c Component) Vector() Vector {
 }
 
 // rewritten: the vector in an aggregate is not that of the partial result.
-func (c Component) rewritten() bool { return c.unrelayed() || c.Lowered != (Vector{}) }
+func (c Component) rewritten() bool { return c.unrelayed() || c.keyless() || c.Lowered != (Vector{}) }
 
 // flatVector is the vector of a submod, a JSON value as the partial result has
 // it, as the component stands in an aggregate.

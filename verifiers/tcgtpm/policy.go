@@ -99,7 +99,7 @@ func findings() []appraisal.Finding {
 		{
 			Name: keyUnvouched, Code: verdict.ReasonKeyNotVouchedFor, Effect: nothing(verdict.ClaimUnsafe),
 			Text: "No certificate and no document says that the key is one of a TPM: software could have made the quote. " +
-				"To rely on a CPU's report that commits to the key, say {instance-identity: 2}; the composite is a warning without such a binding.",
+				"To rely on a CPU's report that commits to the key, say {instance-identity: 2}; the component is a warning without such a binding.",
 		},
 		{
 			Name: keyUnknownRoot, Code: verdict.ReasonUnknownRoot, Effect: nothing(verdict.ClaimUnsafe),

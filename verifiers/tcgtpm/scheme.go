@@ -179,6 +179,9 @@ func (v *verifier) judge(in verifiers.Input, l *leaf, s *statement, w *voucher) 
 		v.policy.Apply(&a, f.name, f.detail)
 	}
 	v.boot(&a, in, l, s, w)
+	// An operator who relies on a CPU that commits to the key has said so: the lead sees
+	// whether one does.
+	a.Facts.KeyRequired = !w.vouched() && a.Vector[verdict.InstanceIdentity].Tier() == verdict.TierAffirming
 	return a
 }
 

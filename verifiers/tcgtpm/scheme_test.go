@@ -187,6 +187,9 @@ func TestVouching(t *testing.T) {
 			for range 2 { // cold and from the cache
 				a := judge(t, v, verifiers.Input{Evidence: c.raw, Nonce: nonce(), References: c.x})
 				wants(t, a, c.identity, c.executables, c.configuration, c.reasons...)
+				if relied := c.identity == 2 && slices.Contains(c.reasons, "key-not-vouched-for"); a.Facts.KeyRequired != relied {
+					t.Errorf("a CPU has to vouch for the key: %t", a.Facts.KeyRequired)
+				}
 				if (a.Status() == verdict.TierAffirming) != (c.identity == 2) {
 					t.Errorf("status %s", a.Status())
 				}

@@ -70,6 +70,9 @@ func names(key corim.Typed, spki []byte) bool {
 	return key.Tag == corim.TagPKIXKey && block != nil && block.Type == "PUBLIC KEY" && len(bytes.TrimSpace(rest)) == 0 && bytes.Equal(block.Bytes, spki)
 }
 
+// vouched: a chain or a document says that the key is one of a TPM.
+func (w *voucher) vouched() bool { return w.chain != nil || len(w.documents) > 0 }
+
 // certs are those of the trusted chain.
 func (w *voucher) certs() []*x509.Certificate {
 	if w.chain == nil {
