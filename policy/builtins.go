@@ -34,8 +34,8 @@ var pure = []string{
 	"count", "max", "min", "sort",
 	"array.reverse", "array.slice",
 	"and", "or", "intersection", "union",
-	"object.filter", "object.get", "object.keys", "object.remove", "object.subset", "object.union",
-	"contains", "endswith", "indexof", "split", "startswith", "strings.any_prefix_match", "strings.any_suffix_match", "strings.count",
+	"object.filter", "object.get", "object.keys", "object.remove", "object.subset",
+	"contains", "endswith", "indexof", "startswith", "strings.any_prefix_match", "strings.any_suffix_match", "strings.count",
 	"substring", "trim", "trim_left", "trim_prefix", "trim_right", "trim_space", "trim_suffix",
 	"is_array", "is_boolean", "is_null", "is_number", "is_object", "is_set", "is_string", "type_name",
 	"graph.reachable", "walk",
@@ -50,7 +50,7 @@ type guard func(operands []*ast.Term) error
 // each with what keeps it small.
 func guarded() map[string]guard {
 	all := map[string]guard{
-		"array.concat": elements, "concat": joined, "replace": replaced, "sprintf": formatted,
+		"array.concat": elements, "object.union": anything, "concat": joined, "replace": replaced, "sprintf": formatted,
 		"regex.match": pattern, "glob.match": pattern,
 	}
 	for _, name := range []string{
@@ -60,7 +60,7 @@ func guarded() map[string]guard {
 		all[name] = numbers
 	}
 	for _, name := range []string{
-		"lower", "upper", "strings.reverse", "to_number", "crypto.sha256",
+		"lower", "upper", "split", "strings.reverse", "to_number", "crypto.sha256",
 		"base64.decode", "base64.encode", "base64url.decode", "base64url.encode_no_pad", "hex.decode", "hex.encode",
 	} {
 		all[name] = texts
@@ -81,7 +81,7 @@ type functions struct {
 	renamed map[string]ast.Ref
 }
 
-func newFunctions() (*functions, error) {
+func newFunctions(most int) (*functions, error) {
 	f := &functions{
 		capabilities: &ast.Capabilities{Features: []string{ast.FeatureRegoV1}, AllowNet: []string{}},
 		guarded:      map[string]*topdown.Builtin{}, renamed: map[string]ast.Ref{},
@@ -101,18 +101,20 @@ func newFunctions() (*functions, error) {
 		as := *decl
 		as.Name, as.Infix, as.CanSkipBctx = guardedPrefix+name, "", false
 		f.capabilities.Builtins = append(f.capabilities.Builtins, &as)
-		f.guarded[as.Name] = &topdown.Builtin{Decl: &as, Func: under(name, check, run)}
+		f.guarded[as.Name] = &topdown.Builtin{Decl: &as, Func: under(name, check, run, most)}
 		ref, err := ast.ParseRef(as.Name)
 		if err != nil {
 			return nil, fmt.Errorf("policy: %w", err)
 		}
 		f.renamed[name] = ref
 	}
+	f.capabilities.Builtins = append(f.capabilities.Builtins, builtDecl())
+	f.guarded[builtName] = built(most)
 	return f, nil
 }
 
 // under runs a function below its guard and holds the result to the bounds.
-func under(name string, check guard, run topdown.BuiltinFunc) topdown.BuiltinFunc {
+func under(name string, check guard, run topdown.BuiltinFunc, most int) topdown.BuiltinFunc {
 	return func(bctx topdown.BuiltinContext, operands []*ast.Term, iter func(*ast.Term) error) error {
 		if err := check(operands); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -125,6 +127,10 @@ func under(name string, check guard, run topdown.BuiltinFunc) topdown.BuiltinFun
 				}
 			case ast.Number:
 				if err := number(v); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			case *ast.Array, ast.Object: // put together of the operands
+				if err := counted(bctx, v, most); err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
 			}
@@ -214,6 +220,9 @@ func texts(operands []*ast.Term) error {
 	}
 	return nil
 }
+
+// anything: what comes out is counted, and the operands were.
+func anything([]*ast.Term) error { return nil }
 
 func elements(operands []*ast.Term) error {
 	n := 0

@@ -273,6 +273,7 @@ func (r *ruleSet) compiled(c *ast.Compiler) {
 // sees is what a rule can see of the input, itself or by way of others.
 func (r *ruleSet) sees(name string) sections {
 	out := sections{top: map[string]bool{}, names: map[string]bool{}}
+	behind := map[string]bool{} // members that stand behind the name of a component
 	seen := map[string]bool{}
 	var follow func(name string)
 	var visit func(x any) bool
@@ -290,6 +291,8 @@ func (r *ruleSet) sees(name string) sections {
 				out.top[first(x, 1)] = true
 				if name := first(x, 1); name == "" || name == inComponents && first(x, 3) == "" {
 					out.whole = true // which members it comes to is not in the text
+				} else if name == inComponents {
+					behind[first(x, 3)] = true
 				}
 			case x[0].Equal(ast.DefaultRootDocument):
 				follow(first(x, 2))
@@ -313,6 +316,9 @@ func (r *ruleSet) sees(name string) sections {
 		}
 	}
 	follow(name)
+	if !out.whole {
+		out.names = behind
+	}
 	return out
 }
 

@@ -14,7 +14,7 @@
 // Evaluation is a function of the policy and the result. A policy can call a list
 // of pure functions and nothing else: no network, no clock but the time of the
 // session, no randomness, no environment. It has a budget of time, after which it
-// is stopped, and what it can build is bounded by what it can build in that time.
+// is stopped, and what it puts together is counted and bounded (decision D-118).
 // Whatever goes wrong is an error, and it is for the caller to have no verdict
 // then.
 package policy

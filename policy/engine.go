@@ -44,7 +44,11 @@ type query struct {
 // compile reads a module and prepares it. Tests, if there are any, are a second
 // module, which may do what a policy may not.
 func compile(id string, text []byte, tests ...*ast.Module) (*engine, *ruleSet, error) {
-	f, err := newFunctions()
+	most := maxBuilt
+	if len(tests) > 0 {
+		most = maxBuiltByTests
+	}
+	f, err := newFunctions(most)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -54,6 +58,9 @@ func compile(id string, text []byte, tests ...*ast.Module) (*engine, *ruleSet, e
 	}
 	rules, err := check(m)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := instrument(m); err != nil {
 		return nil, nil, err
 	}
 	modules := map[string]*ast.Module{id + ".rego": m}
@@ -94,7 +101,7 @@ func parse(file string, text []byte, f *functions) (*ast.Module, error) {
 	case m == nil:
 		return nil, errors.New("an empty text")
 	}
-	return m, nil
+	return m, modest(m)
 }
 
 // readable is the first few errors of the compiler on one line, with the names

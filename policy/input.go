@@ -34,10 +34,7 @@ const (
 // input is what a hook sees of a result: the members that its rules name.
 func input(r *verdict.Result, need sections) *ast.Term {
 	in := map[string]any{}
-	var parts []part
-	if need.needs(inSession) || need.needs(inComponents) || need.needs(inReasons) {
-		parts = partsOf(r)
-	}
+	parts := partsOf(r, need.needs(inSession) || need.needs(inComponents) || need.needs(inReasons))
 	for _, m := range []struct {
 		name string
 		make func(*verdict.Result, []part, sections) ast.Value
@@ -87,20 +84,32 @@ func word[T ~string](s T) ast.Value { return ast.String(s) }
 // part is a component and what its verifiers said of it.
 type part struct {
 	*verdict.Component
+	// name is the label as it stands in the indexes.
+	name *ast.Term
 	// answer is that of one of the worst verifiers, others are those of all others;
 	// answered says whether there is any.
-	answer   verdict.Appraisal
+	answer   *verdict.Appraisal
 	others   []verdict.Appraisal
 	answered bool
 }
 
-func partsOf(r *verdict.Result) []part {
+// partsOf reads the answers only where somebody wants to see them.
+func partsOf(r *verdict.Result, answers bool) []part {
 	out := make([]part, len(r.Components))
+	var all []verdict.Appraisal
+	if answers {
+		all = make([]verdict.Appraisal, len(out))
+	}
 	for i := range r.Components {
 		p := &out[i]
 		p.Component = &r.Components[i]
+		p.name = ast.StringTerm(string(p.Label))
+		if !answers {
+			continue
+		}
+		p.answer = &all[i]
 		if p.answered = !p.Partial.IsZero(); p.answered {
-			p.answer = p.Partial.Appraisal()
+			all[i] = p.Partial.Appraisal()
 		}
 		for _, o := range p.Others {
 			p.others = append(p.others, o.Appraisal())
@@ -111,7 +120,7 @@ func partsOf(r *verdict.Result) []part {
 
 // answers are what all verifiers said, one of the worst first.
 func (p *part) answers(yield func(verdict.Appraisal) bool) {
-	if !p.answered || !yield(p.answer) {
+	if !p.answered || !yield(*p.answer) {
 		return
 	}
 	for _, a := range p.others {
@@ -243,25 +252,31 @@ func (p *part) reasons() ast.Value {
 
 // index has for every text the labels of the components that have it, in their
 // order.
-func index(parts []verdict.Component, of func(i int, note func(text string))) ast.Value {
-	out := map[string][]*ast.Term{}
+func index(parts []part, of func(i int, note func(text string))) ast.Value {
+	var keys []string // in the order in which they come: there are few
+	var labels [][]*ast.Term
 	for i := range parts {
-		label := ast.StringTerm(string(parts[i].Label))
+		label := parts[i].name
 		of(i, func(text string) {
-			if have := out[text]; len(have) == 0 || have[len(have)-1] != label {
-				out[text] = append(have, label)
+			at := slices.Index(keys, text)
+			if at < 0 {
+				at, keys = len(keys), append(keys, text)
+				labels = append(labels, make([]*ast.Term, 0, len(parts)-i))
+			}
+			if have := labels[at]; len(have) == 0 || have[len(have)-1] != label {
+				labels[at] = append(have, label)
 			}
 		})
 	}
-	pairs := make([][2]*ast.Term, 0, len(out))
-	for text, labels := range out {
-		pairs = append(pairs, [2]*ast.Term{ast.StringTerm(text), ast.ArrayTerm(labels...)})
+	pairs := make([][2]*ast.Term, len(keys))
+	for i, text := range keys {
+		pairs[i] = [2]*ast.Term{ast.InternedTerm(text), ast.ArrayTerm(labels[i]...)}
 	}
 	return ast.NewObject(pairs...)
 }
 
-func reasonsOf(r *verdict.Result, parts []part, _ sections) ast.Value {
-	return index(r.Components, func(i int, note func(string)) {
+func reasonsOf(_ *verdict.Result, parts []part, _ sections) ast.Value {
+	return index(parts, func(i int, note func(string)) {
 		for a := range parts[i].answers {
 			for _, x := range a.Reasons {
 				note(x.Code)
@@ -273,16 +288,16 @@ func reasonsOf(r *verdict.Result, parts []part, _ sections) ast.Value {
 	})
 }
 
-func schemesOf(r *verdict.Result, _ []part, _ sections) ast.Value {
-	return index(r.Components, func(i int, note func(string)) { note(r.Components[i].Scheme) })
+func schemesOf(r *verdict.Result, parts []part, _ sections) ast.Value {
+	return index(parts, func(i int, note func(string)) { note(r.Components[i].Scheme) })
 }
 
-func classesOf(r *verdict.Result, _ []part, _ sections) ast.Value {
-	return index(r.Components, func(i int, note func(string)) { note(r.Components[i].Class) })
+func classesOf(r *verdict.Result, parts []part, _ sections) ast.Value {
+	return index(parts, func(i int, note func(string)) { note(r.Components[i].Class) })
 }
 
-func tiersOf(r *verdict.Result, _ []part, _ sections) ast.Value {
-	return index(r.Components, func(i int, note func(string)) { note(r.Components[i].Tier().String()) })
+func tiersOf(r *verdict.Result, parts []part, _ sections) ast.Value {
+	return index(parts, func(i int, note func(string)) { note(r.Components[i].Tier().String()) })
 }
 
 func optionalOf(r *verdict.Result, _ []part, _ sections) ast.Value {
@@ -406,10 +421,10 @@ func bound(r *verdict.Result, _ []part, _ sections) ast.Value {
 
 // waysOf has for every strength with its origin the labels of the components whose
 // best path has them.
-func waysOf(r *verdict.Result, _ []part, _ sections) ast.Value {
+func waysOf(r *verdict.Result, parts []part, _ sections) ast.Value {
 	all := ways(r.Components, r.Bindings)
 	root, ok := rootOf(r.Components)
-	return index(r.Components, func(i int, note func(string)) {
+	return index(parts, func(i int, note func(string)) {
 		switch w := all[i]; {
 		case ok && i == root:
 		case w.origin == "":

@@ -188,7 +188,7 @@ func TestGuards(t *testing.T) {
 		"a width as value":      {`annotations.x := sprintf("%*d", [9999, 1])`, "width"},
 		"a precision":           {`annotations.x := sprintf("%.9999f", [1])`, "digits"},
 		"many verbs":            {`annotations.x := sprintf("` + strings.Repeat("%[1]s", 500) + `", ["` + strings.Repeat("x", 2000) + `"])`, "bytes"},
-		"a shared value":        {last(40, shared) + `annotations.y := sprintf("%v", [x40])`, "bytes"},
+		"a shared value":        {last(40, shared) + `annotations.y := sprintf("%v", [x40])`, "members"},
 		"powers":                {last(30, pow), "number"},
 		"a large number":        {`annotations.x := "y" if floor(1e9999) > 0`, "number"},
 		"texts that double":     {last(30, text), "bytes"},

@@ -40,7 +40,7 @@ func Test(ctx context.Context, id string, text, tests []byte) (out []TestResult,
 	if _, err := Load(id, text); err != nil {
 		return nil, err
 	}
-	f, err := newFunctions()
+	f, err := newFunctions(maxBuiltByTests)
 	if err != nil {
 		return nil, err
 	}
