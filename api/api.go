@@ -4,6 +4,9 @@
 // decides nothing. Begin with New, which returns an http.Handler for
 //
 //	POST /v1/appraise            composite evidence in, one verdict out
+//	GET  /v1/verdicts/{id}       the same verdict again, while it is kept
+//	GET  /v1/topologies/{name}   named topologies, where there is a store;
+//	PUT                          and their changes, where they are configured
 //	GET  /v1/verifiers           who can appraise what
 //	GET  /v1/corims, /v1/corims/{id}  reference values, where there is a store;
 //	POST, DELETE                 and their changes, where they are configured
@@ -26,11 +29,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
 	"github.com/assize/assize/orchestrator"
+	"github.com/assize/assize/topologies"
 	"github.com/assize/assize/verdict"
 )
 
@@ -75,6 +81,12 @@ type Options struct {
 	// change them: whoever sets it has made sure who can reach the handler.
 	Corims      Corims
 	CorimWrites bool
+	// Verdicts are kept for GET /v1/verdicts/{id}; nil for none.
+	Verdicts *Verdicts
+	// Topologies are those that a request can name, nil for none. TopologyWrites is as
+	// CorimWrites.
+	Topologies     Topologies
+	TopologyWrites bool
 	// MaxBody is the largest composite in bytes, InFlight the number of
 	// appraisals at once, Budget the longest time for one.
 	MaxBody  int64
@@ -87,7 +99,8 @@ type server struct {
 	slots   chan struct{} // appraisals
 	uploads chan struct{} // bodies being read
 	// sign makes further formats, nil where nobody can.
-	sign func(*verdict.Result, verdict.Format) ([]byte, error)
+	sign   func(*verdict.Result, verdict.Format) ([]byte, error)
+	memory *memory // verdicts of late, nil for none
 }
 
 // New returns the handler.
@@ -113,6 +126,14 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /v1/verifiers", s.verifiers)
 	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
 	s.corims(mux)
+	s.topologies(mux)
+	if o.Verdicts != nil {
+		var err error
+		if s.memory, err = newMemory(*o.Verdicts); err != nil {
+			return nil, err
+		}
+		mux.HandleFunc("GET /v1/verdicts/{id}", s.getVerdict)
+	}
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	if o.Metrics != nil {
@@ -140,6 +161,10 @@ func (s *server) guard(mux *http.ServeMux) http.Handler {
 		}()
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
+		if path.Clean(r.URL.Path) != r.URL.Path { // the mux would redirect, and a resource has one spelling
+			s.problem(w, r, problem{Status: http.StatusNotFound, Code: "not-found", Detail: "no such resource"})
+			return
+		}
 		if _, pattern := mux.Handler(r); pattern == "" {
 			s.unknown(mux, w, r)
 			return
@@ -148,30 +173,51 @@ func (s *server) guard(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// unknown tells a wrong method from a wrong path.
+// methods are those that resources have, in the order of Allow.
+var methods = [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete}
+
+// unknown tells a wrong method from a wrong path, and answers OPTIONS.
 func (s *server) unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	var allowed []string
+	for _, method := range methods {
 		other := r.Clone(r.Context())
 		other.Method = method
 		if _, pattern := mux.Handler(other); pattern != "" {
-			w.Header().Set("Allow", method)
-			s.problem(w, r, problem{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "this resource wants " + method})
-			return
+			allowed = append(allowed, method)
 		}
 	}
-	s.problem(w, r, problem{Status: http.StatusNotFound, Code: "not-found", Detail: "no such resource"})
+	if len(allowed) == 0 {
+		s.problem(w, r, problem{Status: http.StatusNotFound, Code: "not-found", Detail: "no such resource"})
+		return
+	}
+	list := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", list)
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	s.problem(w, r, problem{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "this resource wants " + list})
 }
 
 func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
-	forms := negotiate(r.Header.Values("Accept"), s.forms())
-	if len(forms) == 0 {
-		s.problem(w, r, problem{Status: http.StatusNotAcceptable, Code: "not-acceptable", Detail: "a verdict is available as " + available(s.forms())})
+	query, topology, p := s.query(r)
+	if p != nil {
+		s.problem(w, r, *p)
 		return
 	}
-	req, ok := s.upload(w, r)
+	parallel := s.o.Parallel
+	if topology != nil {
+		parallel = topology.Head == topologies.Parallel
+	}
+	forms, ok := s.wanted(w, r, parallel)
 	if !ok {
 		return
 	}
+	req, ok := s.upload(w, r, query)
+	if !ok {
+		return
+	}
+	req.Topology = topology
 	// Only now: a slow upload must not hold the place of an appraisal.
 	select {
 	case s.slots <- struct{}{}:
@@ -187,7 +233,36 @@ func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, s.explain(r, err))
 		return
 	}
-	s.answer(w, r, forms, res, req)
+	a := answered{res, req, parallel}
+	s.remember(w, r, a)
+	s.answer(w, r, forms, a)
+}
+
+// query reads the parameters of an appraisal, and looks up the topology that is
+// named among them.
+func (s *server) query(r *http.Request) (url.Values, *topologies.Expr, *problem) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, nil, &problem{Status: http.StatusBadRequest, Code: "bad-query", Detail: "the query is malformed"}
+	}
+	for name := range query {
+		if name != "nonce" && name != "topology" { // a misspelt nonce must not be no nonce
+			return nil, nil, &problem{Status: http.StatusBadRequest, Code: "bad-query", Detail: "the query parameters are nonce and topology"}
+		}
+	}
+	topology, p := s.chosen(r, query)
+	return query, topology, p
+}
+
+// wanted gives the forms that a client takes a verdict in, or says that there are
+// none.
+func (s *server) wanted(w http.ResponseWriter, r *http.Request, parallel bool) ([]form, bool) {
+	offered := s.forms(parallel)
+	forms := negotiate(r.Header.Values("Accept"), offered)
+	if len(forms) == 0 {
+		s.problem(w, r, problem{Status: http.StatusNotAcceptable, Code: "not-acceptable", Detail: "a verdict is available as " + available(offered)})
+	}
+	return forms, len(forms) > 0
 }
 
 // uploadsPerSlot bounds how many bodies are read at once, and with them the
@@ -195,7 +270,7 @@ func (s *server) appraise(w http.ResponseWriter, r *http.Request) {
 const uploadsPerSlot = 4
 
 // upload reads a request while there is room for its body.
-func (s *server) upload(w http.ResponseWriter, r *http.Request) (*orchestrator.Request, bool) {
+func (s *server) upload(w http.ResponseWriter, r *http.Request, query url.Values) (*orchestrator.Request, bool) {
 	select {
 	case s.uploads <- struct{}{}:
 		defer func() { <-s.uploads }()
@@ -203,7 +278,7 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) (*orchestrator.R
 		s.busy(w, r)
 		return nil, false
 	}
-	req, p := s.read(w, r)
+	req, p := s.read(w, r, query)
 	if p != nil {
 		s.problem(w, r, *p)
 		return nil, false
@@ -217,16 +292,7 @@ func (s *server) busy(w http.ResponseWriter, r *http.Request) {
 }
 
 // read takes nonce, media type and body from a request.
-func (s *server) read(w http.ResponseWriter, r *http.Request) (*orchestrator.Request, *problem) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, &problem{Status: http.StatusBadRequest, Code: "bad-query", Detail: "the query is malformed"}
-	}
-	for name := range query {
-		if name != "nonce" { // a misspelt nonce must not be no nonce
-			return nil, &problem{Status: http.StatusBadRequest, Code: "bad-query", Detail: "the only query parameter is nonce"}
-		}
-	}
+func (s *server) read(w http.ResponseWriter, r *http.Request, query url.Values) (*orchestrator.Request, *problem) {
 	nonce, err := ParseNonce(query)
 	if err != nil {
 		return nil, &problem{Status: http.StatusBadRequest, Code: "bad-nonce", Detail: err.Error()}
@@ -254,7 +320,10 @@ func (s *server) explain(r *http.Request, err error) problem {
 	var malformed *evidence.Error
 	switch {
 	case errors.As(err, &malformed):
-		p := problem{Status: http.StatusBadRequest, Code: "malformed-evidence", Detail: malformed.Detail, Rule: malformed.Rule, Offset: &malformed.Offset}
+		p := problem{Status: http.StatusBadRequest, Code: "malformed-evidence", Detail: malformed.Detail, Rule: malformed.Rule}
+		if malformed.Offset >= 0 { // otherwise it is about no place
+			p.Offset = &malformed.Offset
+		}
 		label := string(malformed.Label)
 		p.Label = &label
 		return p
@@ -278,10 +347,10 @@ func (s *server) explain(r *http.Request, err error) problem {
 }
 
 // answer writes the verdict in the first of the forms in which it can be had.
-func (s *server) answer(w http.ResponseWriter, r *http.Request, forms []form, res *verdict.Result, req *orchestrator.Request) {
+func (s *server) answer(w http.ResponseWriter, r *http.Request, forms []form, a answered) {
 	var unfit *verdict.FormatError
 	for _, f := range forms {
-		body, err := s.encode(f, res, req)
+		body, err := s.encode(f, a.res, a.req)
 		switch {
 		case errors.As(err, &unfit):
 			continue

@@ -289,3 +289,37 @@ func TestUploadsHoldNoSlot(t *testing.T) {
 		t.Errorf("the upload itself: %d", code)
 	}
 }
+
+// Wrong methods are told what there is, OPTIONS as well, and no path has a second
+// spelling.
+func TestMethodsAndPaths(t *testing.T) {
+	h := handler(t, lead(warning), func(o *Options) { o.Topologies = &named{} })
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{"HEAD", "/healthz", 200, ""},
+		{"OPTIONS", "/v1/appraise", 204, "POST"},
+		{"OPTIONS", "/v1/topologies/x", 204, "GET, HEAD, PUT"},
+		{"OPTIONS", "/nothing", 404, ""},
+		{"DELETE", "/v1/topologies/x", 405, "GET, HEAD, PUT"},
+		{"GET", "/v1/appraise", 405, "POST"},
+		{"PATCH", "/readyz", 405, "GET, HEAD"},
+		{"POST", "/v1/appraise/", 404, ""},
+		{"GET", "/healthz/", 404, ""},
+		{"POST", "//v1/appraise", 404, ""},
+		{"POST", "/v1/../v1/appraise", 404, ""},
+		{"GET", "/v1/topologies/", 404, ""},
+		{"GET", "/v1/topologies/a/b", 404, ""},
+		{"GET", "/", 404, ""},
+	} {
+		w := call(h, c.method, c.path, nil)
+		if w.Code != c.status || w.Header().Get("Allow") != c.allow {
+			t.Errorf("%s %s: %d, Allow %q", c.method, c.path, w.Code, w.Header().Get("Allow"))
+		}
+		if w.Code >= 400 {
+			problemOf(t, w)
+		}
+	}
+}

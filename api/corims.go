@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/assize/assize/corim"
@@ -112,7 +113,7 @@ func (s *server) corims(mux *http.ServeMux) {
 	slots := make(chan struct{}, corimUploads)
 	mux.HandleFunc("GET /v1/corims", s.listCorims)
 	mux.HandleFunc("GET /v1/corims/{id}", s.getCorim)
-	mux.HandleFunc("POST /v1/corims", s.writing(func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /v1/corims", s.writing(s.o.CorimWrites, "reference values", "corim.http_writes", func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case slots <- struct{}{}:
 			s.addCorim(w, r, func() { <-slots })
@@ -121,19 +122,19 @@ func (s *server) corims(mux *http.ServeMux) {
 			s.problem(w, r, problem{Status: http.StatusTooManyRequests, Code: "busy", Detail: "too many documents are being added"})
 		}
 	}))
-	mux.HandleFunc("DELETE /v1/corims/{id}", s.writing(s.removeCorim))
+	mux.HandleFunc("DELETE /v1/corims/{id}", s.writing(s.o.CorimWrites, "reference values", "corim.http_writes", s.removeCorim))
 }
 
 // writing refuses writes that are not configured, and those of web pages: a
 // browser can be made to reach a loopback address for a page of somebody else,
 // and says so with Origin.
-func (s *server) writing(next http.HandlerFunc) http.HandlerFunc {
+func (s *server) writing(on bool, what, key string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case !s.o.CorimWrites:
-			s.problem(w, r, problem{Status: http.StatusForbidden, Code: "writes-off", Detail: "reference values are not changed over HTTP here (corim.http_writes)"})
+		case !on:
+			s.problem(w, r, problem{Status: http.StatusForbidden, Code: "writes-off", Detail: what + " are not changed over HTTP here (" + key + ")"})
 		case len(r.Header.Values("Origin")) > 0:
-			s.problem(w, r, problem{Status: http.StatusForbidden, Code: "browser", Detail: "reference values are not changed by web pages"})
+			s.problem(w, r, problem{Status: http.StatusForbidden, Code: "browser", Detail: what + " are not changed by web pages"})
 		default:
 			next(w, r)
 		}
@@ -154,7 +155,13 @@ func (s *server) listCorims(w http.ResponseWriter, r *http.Request) {
 // for, with its description.
 func (s *server) getCorim(w http.ResponseWriter, r *http.Request) {
 	in, raw, err := s.o.Corims.Get(r.PathValue("id"))
-	describe := r.Header.Get("Accept") == typeJSON
+	ct := "application/octet-stream" // it may be anything
+	if d := in.Document; d != nil {
+		ct = mediaType(d)
+	}
+	base, _, _ := strings.Cut(ct, ";")
+	accept := r.Header.Values("Accept")
+	describe := quality(typeJSON, accept) > quality(base, accept)
 	if errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrNotReady) || err != nil && !describe {
 		s.problem(w, r, s.explainCorim(r, err))
 		return
@@ -162,10 +169,6 @@ func (s *server) getCorim(w http.ResponseWriter, r *http.Request) {
 	if describe {
 		s.json(w, r, DescribeCorim(in, time.Now()))
 		return
-	}
-	ct := "application/octet-stream" // it may be anything
-	if d := in.Document; d != nil {
-		ct = mediaType(d)
 	}
 	w.Header().Set("Content-Type", ct)
 	s.write(w, r, http.StatusOK, raw)

@@ -161,6 +161,13 @@ func TestCorimsAndDocumentAgree(t *testing.T) {
 		t.Errorf("not the document: %v", got.Header())
 	}
 	ask(200, open, "GET", "/v1/corims/"+id, nil, "Accept", "application/json")
+	for accept, want := range map[string]string{
+		"application/json;q=0.9, text/html": typeJSON, "application/json, */*;q=0.1": typeJSON, "*/*": unsigned + profile, "application/json;q=0.5, application/rim+cbor": unsigned + profile,
+	} {
+		if got := ask(200, open, "GET", "/v1/corims/"+id, nil, "Accept", accept); got.Header().Get(ct) != want {
+			t.Errorf("Accept %s: %s", accept, got.Header().Get(ct))
+		}
+	}
 	ask(200, open, "GET", "/v1/corims/garbage", nil)
 	ask(404, open, "GET", "/v1/corims/nothing", nil)
 	ask(404, open, "DELETE", "/v1/corims/nothing", nil)

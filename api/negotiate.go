@@ -71,9 +71,9 @@ func (f form) String() string {
 
 // forms are those on offer, in our order. Of one media type the first is the one
 // that is meant where no profile is named.
-func (s *server) forms() []form {
+func (s *server) forms(parallel bool) []form {
 	out := []form{{base: typeJSON}, {typeEAR, verdict.FormatP23JWT}, {base: typeCMW}}
-	if s.o.Parallel {
+	if parallel {
 		out = append(out, form{base: typeResults})
 	}
 	if s.sign == nil {

@@ -166,7 +166,7 @@ func TestServerAndDocumentAgree(t *testing.T) {
 	provoke(at, cmw, "", strings.Repeat(" ", 17), nil)
 	provoke(at+"?nonce=0", cmw, "", "{}", nil)
 	for _, err := range []error{
-		&evidence.Error{Rule: "CMW-01", Detail: "x", Label: "a", Offset: 1}, orchestrator.ErrNonceSpent, orchestrator.ErrNonceStore,
+		&evidence.Error{Rule: "CMW-01", Detail: "x", Label: "a", Offset: 1}, &evidence.Error{Rule: "signature-untrusted", Detail: "x", Offset: -1}, orchestrator.ErrNonceSpent, orchestrator.ErrNonceStore,
 		orchestrator.ErrRequest, orchestrator.ErrTopology, errors.New("x"),
 	} {
 		provoke(at, cmw, "", "{}", err)

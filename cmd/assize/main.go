@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -85,6 +86,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
+	strictDefaults(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitAffirming
@@ -133,6 +135,35 @@ returns one signed verdict.`,
 	})
 	root.AddCommand(newAppraise(g), newServe(g), newVerifier(g), newInspect(), newSimulate(g), newVerdict(), newExplain(), newKeys(g), newTopology(g), newAudit(g), newCorim(g), newSchemes(), newPolicy(), newEndorsements(g), newVersion())
 	return root
+}
+
+// strictDefaults gives the commands that cobra adds an example, and the exit status of
+// a wrong call. It wants to know where to write, so it comes after SetOut.
+func strictDefaults(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Example = "  assize help appraise"
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return usage("no help on %q, see assize --help", strings.Join(args, " "))
+				}
+				return nil
+			}
+		case "completion":
+			cmd.Example = "  assize completion bash > /etc/bash_completion.d/assize"
+			cmd.Args = func(*cobra.Command, []string) error {
+				return usage("completion wants a shell: bash, fish, powershell or zsh")
+			}
+			cmd.RunE = func(*cobra.Command, []string) error { return nil }
+			for _, shell := range cmd.Commands() {
+				shell.Example = "  assize completion " + shell.Name()
+				shell.Args = exactly(0)
+			}
+		}
+	}
 }
 
 // exactly wants n file arguments.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -95,9 +96,13 @@ func serveHTTP(ctx context.Context, s *stack, metrics http.Handler) error {
 	if err != nil {
 		return err
 	}
+	named, namedWrites, err := s.topologyAPI()
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(api.Options{
 		CoSERV: distribution,
-		Corims: corims, CorimWrites: corimWrites,
+		Corims: corims, CorimWrites: corimWrites, Topologies: named, TopologyWrites: namedWrites, Verdicts: s.verdicts(),
 		Appraiser: s.lead, JWKS: s.own.JWKS, Ready: s.ready, Verifiers: s.list, Metrics: metrics, Logger: s.log,
 		MaxBody: int64(evidenceLimits(s.config).Composite), InFlight: s.config.Limits.InFlight, Budget: s.config.Budget,
 		Parallel: isParallel(s.config.Topology),
@@ -130,6 +135,15 @@ func serveHTTP(ctx context.Context, s *stack, metrics http.Handler) error {
 		err = errors.Join(err, served)
 	}
 	return err
+}
+
+// verdicts is for how long verdicts can be fetched again, nil for not at all.
+func (s *stack) verdicts() *api.Verdicts {
+	v := s.config.Verdicts
+	if v.Store == "off" {
+		return nil
+	}
+	return &api.Verdicts{Keep: v.Keep, Bytes: int64(v.MaxBytes), MaxAge: v.MaxAge, Random: rand.Reader, Clock: time.Now}
 }
 
 func schemeNames(s *stack) []string {

@@ -89,7 +89,7 @@ var importTable = []importRow{
 		"evidence/...", "verdict", "verifiers", "trust", "corim/...", "audit", "internal/limits",
 	}, inTests: []string{"fabric/embed", "endorsements"}},
 	{place: "api/...", may: []string{
-		"orchestrator", "evidence/...", "verdict", "trust", "topologies", "corim/...", "schemas", "internal/limits", "internal/lru",
+		"orchestrator", "evidence/...", "verdict", "trust", "topologies", "corim/...", "schemas", "internal/limits", "internal/lru", "internal/strictjson",
 	}, inTests: []string{"verifiers", "attester/...", "endorsements"}},
 
 	{place: "attester/...", may: []string{

@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Config is the whole configuration. The zero value of a key means its
@@ -62,6 +60,10 @@ type Config struct {
 	Corim Corim `yaml:"corim"`
 	// Coserv hands reference values out to others.
 	Coserv Coserv `yaml:"coserv"`
+	// Verdicts are kept for a while, for GET /v1/verdicts/{id}.
+	Verdicts Verdicts `yaml:"verdicts"`
+	// Topologies are the named ones of the HTTP API.
+	Topologies Topologies `yaml:"topologies"`
 	// Online fetches collateral that is missing.
 	Online Online `yaml:"endorsements_online"`
 	// NRAS has NVIDIA's service appraise instead of this process.
@@ -189,6 +191,25 @@ type Coserv struct {
 	Enabled bool `yaml:"enabled"`
 	// Lifetime is how long a result may be used at most.
 	Lifetime time.Duration `yaml:"lifetime"`
+}
+
+// Verdicts says for how long, and how many, verdicts can be fetched again by the
+// identifier in Location (decision D-121). They are kept in memory alone.
+type Verdicts struct {
+	// Store is "memory" (default) or "off".
+	Store string `yaml:"store"`
+	// Keep is how many, MaxBytes how much they and their evidence may take; the oldest
+	// go first.
+	Keep     int `yaml:"keep"`
+	MaxBytes int `yaml:"max_bytes"`
+	// MaxAge is how long one is kept; the default is the length of a session.
+	MaxAge time.Duration `yaml:"max_age"`
+}
+
+// Topologies says who may name topologies.
+type Topologies struct {
+	// HTTPWrites lets clients of the HTTP API keep topologies under a name.
+	HTTPWrites bool `yaml:"http_writes"`
 }
 
 var token = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -372,8 +393,8 @@ func read(path string, c *Config) error {
 	if err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
+	doc, err := document(raw)
+	if err != nil {
 		return fmt.Errorf("config: %s: %w", path, err)
 	}
 	if len(doc.Content) == 0 {
@@ -427,6 +448,7 @@ func (c *Config) defaults() error {
 	c.Audit.defaults(c.Node.Name)
 	c.Corim.defaults()
 	c.Coserv.defaults()
+	c.Verdicts.defaults()
 	c.Online.defaults()
 	c.NRAS.defaults()
 	if c.Limits.InFlight == 0 {
@@ -461,6 +483,12 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.Coserv.check(c.Corim.Store); err != nil {
+		return err
+	}
+	if err := c.Verdicts.check(); err != nil {
+		return err
+	}
+	if err := c.Topologies.CheckWrites(c.Listen, c.ListenTLS); err != nil {
 		return err
 	}
 	if err := c.Online.check(); err != nil {

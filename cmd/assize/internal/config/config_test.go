@@ -91,6 +91,8 @@ func TestErrorsNameThePlace(t *testing.T) {
 		"fabric:\n  mode: embedded\n  frob: 1\n": "3:3: unknown key \"fabric.frob\"",
 		"listen: a\nlisten: b\n":                 "2:1: key \"listen\" stands here twice",
 		"fabric: [1]\n":                          "1:9: fabric must be a mapping",
+		"listen: a\n---\nfrob: 1\n":              "2:1: a second document",
+		"{listen: a} frob: 1\n":                  "did not find",
 		"- 1\n":                                  "the document must be a mapping",
 		"budget: soon\n":                         "line 1",
 		"budget: 1ms\n":                          "budget",
@@ -127,7 +129,11 @@ func TestEnvironment(t *testing.T) {
 	if c.Listen != "127.0.0.1:1" || len(c.Fabric.URLs) != 2 || c.Fabric.URLs[1] != "nats://b" || c.Budget != 7*time.Second || c.Limits.Depth != 3 || c.Fabric.TLS.CA != "other.pem" {
 		t.Errorf("%+v", c)
 	}
-	for _, bad := range []string{"ASSIZE_FROB=1", "ASSIZE_BUDGET=x", "ASSIZE_LIMITS_DEPTH=x", "ASSIZE_FABRIC=x"} {
+	c, err = Load("", []string{`ASSIZE_REQUIREMENTS=["gpu/{a,b}", c]`, "ASSIZE_TRUST=[]"})
+	if err != nil || len(c.Requirements) != 2 || c.Requirements[0] != "gpu/{a,b}" || len(c.Trust) != 0 {
+		t.Errorf("%q %v", c.Requirements, err)
+	}
+	for _, bad := range []string{"ASSIZE_TRUST=[a", "ASSIZE_TRUST=[[a]]", "ASSIZE_TRUST=[a] b", "ASSIZE_FROB=1", "ASSIZE_BUDGET=x", "ASSIZE_LIMITS_DEPTH=x", "ASSIZE_FABRIC=x"} {
 		if _, err := Load("", []string{bad}); err == nil {
 			t.Errorf("%s is no error", bad)
 		}

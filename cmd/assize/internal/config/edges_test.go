@@ -86,7 +86,13 @@ func TestEdgeErrors(t *testing.T) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
-	if _, err := Load("", []string{"ASSIZE_NODE_EDGES=x"}); err == nil {
-		t.Error("edges from the environment")
+	c, err := Load(file(t, protected), []string{"ASSIZE_NODE_EDGES={vendor-d: {seal: always}}"})
+	if err != nil || len(c.Node.Edges) != 1 || c.Node.Edges["vendor-d"].Seal != "always" {
+		t.Errorf("%+v, %v", c.Node.Edges, err)
+	}
+	for _, bad := range []string{"x", "[a]", "{b: {saal: always}}", "{b: {seal: always}, b: {}}", "{b: {seal: never}}", "{b: always}", "{", ""} {
+		if _, err := Load("", []string{"ASSIZE_NODE_EDGES=" + bad}); err == nil {
+			t.Errorf("edges %q from the environment", bad)
+		}
 	}
 }

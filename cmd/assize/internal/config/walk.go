@@ -3,7 +3,10 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strconv"
 	"strings"
@@ -77,7 +80,8 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 var notKeys = map[string]bool{"ASSIZE_CONFIG": true, "ASSIZE_VECTORS": true, "ASSIZE_VECTORS_REQUIRED": true}
 
 // override sets keys from variables ASSIZE_<PATH>. Lists are separated by
-// commas. A variable with the prefix that names no key is an error, as an
+// commas, or in YAML's brackets where an item has one itself; mappings are in YAML's
+// braces. A variable with the prefix that names no key is an error, as an
 // unknown key in the file would be.
 func override(c *Config, environ []string) error {
 	fields := map[string]reflect.Value{}
@@ -114,6 +118,9 @@ func set(f reflect.Value, value string) error {
 	case string:
 		f.SetString(value)
 	case []string:
+		if strings.HasPrefix(strings.TrimSpace(value), "[") {
+			return flow(f, value)
+		}
 		var list []string
 		for s := range strings.SplitSeq(value, ",") {
 			if s = strings.TrimSpace(s); s != "" {
@@ -140,8 +147,52 @@ func set(f reflect.Value, value string) error {
 		}
 		f.SetInt(int64(n))
 	default:
-		return fmt.Errorf("cannot be set from the environment")
+		if f.Kind() != reflect.Map {
+			return fmt.Errorf("cannot be set from the environment")
+		}
+		return flow(f, value)
 	}
+	return nil
+}
+
+// document reads YAML of one document, or of none. A second one, and whatever else
+// stands behind the first, is an error: it would have been left out in silence.
+func document(raw []byte) (doc yaml.Node, err error) {
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	if err := d.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return yaml.Node{}, nil
+		}
+		return doc, err
+	}
+	var more yaml.Node
+	switch err := d.Decode(&more); {
+	case errors.Is(err, io.EOF):
+		return doc, nil
+	case err != nil:
+		return doc, err
+	}
+	return doc, fmt.Errorf("%d:%d: a second document", more.Line, more.Column)
+}
+
+// flow sets a list or a mapping, in the place of the one of the file, from YAML as
+// strict as the file.
+func flow(f reflect.Value, value string) error {
+	doc, err := document([]byte(value))
+	if err != nil {
+		return err
+	}
+	next := reflect.New(f.Type())
+	if want := map[reflect.Kind]yaml.Kind{reflect.Map: yaml.MappingNode, reflect.Slice: yaml.SequenceNode}[f.Kind()]; len(doc.Content) != 1 || doc.Content[0].Kind != want {
+		return fmt.Errorf("want YAML in brackets for a list, in braces for a mapping")
+	}
+	if err := known(doc.Content[0], next.Interface()); err != nil {
+		return err
+	}
+	if err := doc.Decode(next.Interface()); err != nil {
+		return err
+	}
+	f.Set(next.Elem())
 	return nil
 }
 
