@@ -50,7 +50,7 @@ func aggregateMutants() []mutant {
 		in("MV-09", "results stand in the verdict as they were signed", aar,
 			"out = append(out, c.Partial.token...) // base64url and dots", "out = append(out, \"e30\"...)"),
 		in("MV-10", "the verdict is in the bundle", "verdict/bundle.go", "b.Verdict, evidence.IndResults", "b.Evidence, evidence.IndResults"),
-		in("MV-10", "the verdict goes to whoever asked", "api/api.go", "\ts.answer(w, r, forms, res, req)\n", "\t_, _ = forms, res\n"),
+		in("MV-10", "the verdict goes to whoever asked", "api/api.go", "\ts.remember(w, r, a)\n\ts.answer(w, r, forms, a)\n", "\ts.remember(w, r, a)\n\t_ = forms\n"),
 		in("MV-23 MV-50", "a key signs for its role alone", "trust/anchors.go", "if !ok || !slices.Contains(k.Roles, role) {", "if !ok {"),
 		in("MV-23", "a verdict ends with its time", verify, "if why := in.stale(h, in.IgnoreAge); why != \"\" {", "if why := in.stale(h, in.IgnoreAge); why == \"?\" {"),
 		in("TH-1 MV-44 MV-45", "a verdict is no better than its results and caps", aar,
