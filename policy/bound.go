@@ -25,7 +25,8 @@ var origins = []string{"", verdict.OriginApplication, verdict.OriginMeasured, ve
 type way struct {
 	// strength and origin are those of the weakest edge on the best path.
 	strength, origin string
-	// via are the kinds of the edges from the component to the root.
+	// via are the kinds of the edges from the component to the root, where they are
+	// asked for.
 	via []string
 }
 
@@ -35,7 +36,7 @@ type way struct {
 // package binding. The result is by the position of the
 // component; that of the root is empty. Without a single root every component has
 // the strength none.
-func ways(parts []verdict.Component, edges []verdict.Binding) []way {
+func ways(parts []verdict.Component, edges []verdict.Binding, kinds bool) []way {
 	out := make([]way, len(parts))
 	root, ok := rootOf(parts)
 	open := len(parts)
@@ -44,7 +45,7 @@ func ways(parts []verdict.Component, edges []verdict.Binding) []way {
 		open--
 		for _, strong := range []bool{true, false} {
 			for least := len(origins) - 1; least >= 0 && open > 0; least-- {
-				open -= g.reach(root, strong, least, out)
+				open -= g.reach(root, strong, least, out, kinds)
 			}
 		}
 	}
@@ -58,8 +59,8 @@ func ways(parts []verdict.Component, edges []verdict.Binding) []way {
 
 // rootOf is the position of the only CPU TEE.
 func rootOf(parts []verdict.Component) (root int, ok bool) {
-	for i, c := range parts {
-		if c.Class != verdict.ClassCPU {
+	for i := range parts {
+		if parts[i].Class != verdict.ClassCPU {
 			continue
 		}
 		if ok {
@@ -76,26 +77,26 @@ type graph []edge
 // edge leads from one that is vouched for to the one that vouches for it; mutual
 // ones lead both ways (decision D-99).
 type edge struct {
-	ends   [2]int
-	mutual bool
-	kind   string
-	strong bool
-	origin int // position in origins
+	kind           string
+	ends           [2]int32
+	origin         int8 // position in origins
+	mutual, strong bool
 }
 
 // graphOf leaves out what is not bound, and edges of what is no component.
 func graphOf(parts []verdict.Component, edges []verdict.Binding) graph {
-	at := make(map[evidence.Path]int, len(parts))
-	for i, c := range parts {
-		at[c.Label] = i
+	at := make(map[evidence.Path]int32, len(parts))
+	for i := range parts {
+		at[parts[i].Label] = int32(i)
 	}
 	g := make(graph, 0, len(edges))
-	for _, b := range edges {
+	for n := range edges {
+		b := &edges[n]
 		from, known := at[b.From]
 		to, both := at[b.To]
 		origin := slices.Index(origins, b.Origin)
 		if known && both && origin >= 0 && b.Status == statusBound && (b.Strength == strengthStrong || b.Strength == strengthNonce) {
-			g = append(g, edge{[2]int{from, to}, b.Mutual(), b.Kind, b.Strength == strengthStrong, origin})
+			g = append(g, edge{b.Kind, [2]int32{from, to}, int8(origin), b.Mutual(), b.Strength == strengthStrong})
 		}
 	}
 	return g
@@ -106,17 +107,20 @@ func graphOf(parts []verdict.Component, edges []verdict.Binding) graph {
 // and notes how it came to each component that has no better way yet. It returns
 // how many these are. Of several shortest paths the one counts whose edges come
 // first.
-func (g graph) reach(root int, strong bool, least int, out []way) (found int) {
-	via := make([][]string, len(out))
+func (g graph) reach(root int, strong bool, least int, out []way, kinds bool) (found int) {
+	var via [][]string
+	if kinds {
+		via = make([][]string, len(out))
+	}
 	seen := make([]bool, len(out))
 	seen[root] = true
-	queue := make([]int, 1, len(out))
-	queue[0] = root
+	queue := make([]int32, 1, len(out))
+	queue[0] = int32(root)
 	for n := 0; n < len(queue); n++ {
 		from := queue[n]
 		for i := range g {
 			e := &g[i]
-			if e.ends[1] != from && !(e.mutual && e.ends[0] == from) || strong && !e.strong || e.origin < least {
+			if e.ends[1] != from && !(e.mutual && e.ends[0] == from) || strong && !e.strong || int(e.origin) < least {
 				continue
 			}
 			to := e.ends[0] + e.ends[1] - from
@@ -124,15 +128,21 @@ func (g graph) reach(root int, strong bool, least int, out []way) (found int) {
 				continue
 			}
 			seen[to] = true
-			via[to] = append([]string{e.kind}, via[from]...)
+			if kinds {
+				via[to] = append([]string{e.kind}, via[from]...)
+			}
 			queue = append(queue, to)
 			if out[to].strength != "" {
 				continue
 			}
 			found++
-			out[to] = way{strength: strengthNonce, origin: origins[least], via: via[to]}
+			w := &out[to]
+			w.strength, w.origin = strengthNonce, origins[least]
 			if strong {
-				out[to].strength = strengthStrong
+				w.strength = strengthStrong
+			}
+			if kinds {
+				w.via = via[to]
 			}
 		}
 	}

@@ -272,7 +272,7 @@ func (r *ruleSet) compiled(c *ast.Compiler) {
 
 // sees is what a rule can see of the input, itself or by way of others.
 func (r *ruleSet) sees(name string) sections {
-	out := sections{top: map[string]bool{}, names: map[string]bool{}}
+	out := newSections()
 	behind := map[string]bool{} // members that stand behind the name of a component
 	seen := map[string]bool{}
 	var follow func(name string)
@@ -283,12 +283,12 @@ func (r *ruleSet) sees(name string) sections {
 			out.names[string(x)] = true
 		case ast.Var: // by itself, and not as the head of a reference
 			if x.Equal(ast.InputRootDocument.Value) {
-				out.top[""], out.whole = true, true
+				out.input.all, out.whole = true, true
 			}
 		case ast.Ref:
 			switch {
 			case x[0].Equal(ast.InputRootDocument):
-				out.top[first(x, 1)] = true
+				out.input.add(x[1:])
 				if name := first(x, 1); name == "" || name == inComponents && first(x, 3) == "" {
 					out.whole = true // which members it comes to is not in the text
 				} else if name == inComponents {

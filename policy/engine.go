@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -37,7 +36,7 @@ type query struct {
 	names    []string
 	body     ast.Body
 	compiler ast.QueryCompiler
-	// sections are the members of the input that the rules can see.
+	// sections are the parts of the input that the rules can see.
 	sections sections
 }
 
@@ -120,7 +119,7 @@ func readable(errs ast.Errors) error {
 
 // prepare compiles the query for those of some rules that there are.
 func (e *engine) prepare(rules *ruleSet, names ...string) (*query, error) {
-	q := &query{sections: sections{top: map[string]bool{}, names: map[string]bool{}}}
+	q := &query{sections: newSections()}
 	var body ast.Body
 	for _, name := range names {
 		if !rules.has(name) {
@@ -129,10 +128,7 @@ func (e *engine) prepare(rules *ruleSet, names ...string) (*query, error) {
 		q.names = append(q.names, name)
 		ref := ast.DefaultRootRef.Append(ast.StringTerm(packageName)).Append(ast.StringTerm(name))
 		body.Append(ast.Equality.Expr(ast.VarTerm(name), ast.NewTerm(ref)))
-		s := rules.sees(name)
-		maps.Copy(q.sections.top, s.top)
-		maps.Copy(q.sections.names, s.names)
-		q.sections.whole = q.sections.whole || s.whole
+		q.sections.join(rules.sees(name))
 	}
 	q.compiler = e.compiler.QueryCompiler()
 	var err error
@@ -281,17 +277,3 @@ func (nothing) Abort(context.Context, storage.Transaction) {}
 type noSeed struct{}
 
 func (noSeed) Read([]byte) (int, error) { return 0, errors.New("policy: there is no randomness") }
-
-// sections are the members of the input that a query can see.
-type sections struct {
-	// top are members of the input itself; with "" it is all of them.
-	top map[string]bool
-	// names are all texts in the rules. A member of a component that is not among
-	// them is made only when a rule comes to it.
-	names map[string]bool
-	// whole: a rule may come to members of a component by names that are not in its
-	// text.
-	whole bool
-}
-
-func (s sections) needs(name string) bool { return s.top[""] || s.top[name] }

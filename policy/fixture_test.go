@@ -161,7 +161,7 @@ func judged(tb testing.TB, p *Policy, r *verdict.Result) (verdict.Tier, Decision
 	caps := append(append([]verdict.Cap{}, r.Caps...), verdict.Complete(again.Requirements, again.Components)...)
 	statement := p.Statement()
 	root, ok := rootOf(again.Components)
-	for i, w := range ways(again.Components, again.Bindings) {
+	for i, w := range ways(again.Components, again.Bindings, false) {
 		if ok && i == root || w.strength == strengthStrong || w.strength == strengthNonce && statement.Relaxes(verdict.ReasonUnboundComponent) {
 			continue
 		}

@@ -5,6 +5,7 @@ package policy
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -34,7 +35,7 @@ const (
 // input is what a hook sees of a result: the members that its rules name.
 func input(r *verdict.Result, need sections) *ast.Term {
 	in := map[string]any{}
-	parts := partsOf(r, need.needs(inSession) || need.needs(inComponents) || need.needs(inReasons))
+	parts := partsOf(r)
 	for _, m := range []struct {
 		name string
 		make func(*verdict.Result, []part, sections) ast.Value
@@ -43,7 +44,7 @@ func input(r *verdict.Result, need sections) *ast.Term {
 		{inOptional, optionalOf}, {inTier, tier}, {inCaps, capsOf}, {inBindings, bindings},
 		{inBound, bound}, {inWays, waysOf}, {inInterconnects, interconnects}, {inRequirements, requirementsOf},
 	} {
-		if need.needs(m.name) {
+		if need.input.has(m.name) {
 			in[m.name] = m.make(r, parts, need)
 		}
 	}
@@ -84,78 +85,126 @@ func word[T ~string](s T) ast.Value { return ast.String(s) }
 // part is a component and what its verifiers said of it.
 type part struct {
 	*verdict.Component
-	// name is the label as it stands in the indexes.
+	// name is the label as a value once it was asked for.
 	name *ast.Term
-	// answer is that of one of the worst verifiers, others are those of all others;
-	// answered says whether there is any.
-	answer   *verdict.Appraisal
-	others   []verdict.Appraisal
+	// answered: one of the worst verifiers has an answer, which is Partial.
 	answered bool
 }
 
-// partsOf reads the answers only where somebody wants to see them.
-func partsOf(r *verdict.Result, answers bool) []part {
+func partsOf(r *verdict.Result) []part {
 	out := make([]part, len(r.Components))
-	var all []verdict.Appraisal
-	if answers {
-		all = make([]verdict.Appraisal, len(out))
-	}
 	for i := range r.Components {
 		p := &out[i]
 		p.Component = &r.Components[i]
-		p.name = ast.StringTerm(string(p.Label))
-		if !answers {
-			continue
-		}
-		p.answer = &all[i]
-		if p.answered = !p.Partial.IsZero(); p.answered {
-			all[i] = p.Partial.Appraisal()
-		}
-		for _, o := range p.Others {
-			p.others = append(p.others, o.Appraisal())
-		}
+		p.answered = !p.Partial.IsZero()
 	}
 	return out
 }
 
+func (p *part) label() *ast.Term {
+	if p.name == nil {
+		p.name = ast.StringTerm(string(p.Label))
+	}
+	return p.name
+}
+
 // answers are what all verifiers said, one of the worst first.
-func (p *part) answers(yield func(verdict.Appraisal) bool) {
-	if !p.answered || !yield(*p.answer) {
+func (p *part) answers(yield func(*verdict.Partial) bool) {
+	if !p.answered || !yield(&p.Partial) {
 		return
 	}
-	for _, a := range p.others {
-		if !yield(a) {
+	for i := range p.Others {
+		if !yield(&p.Others[i]) {
 			return
 		}
 	}
 }
 
-func session(r *verdict.Result, parts []part, _ sections) ast.Value {
+func session(r *verdict.Result, parts []part, need sections) ast.Value {
+	sees := need.input.at(inSession)
 	at, overridden := r.Time, !r.VerificationTime.IsZero()
 	if overridden {
 		at = r.VerificationTime
 	}
-	simulated := false
-	for i := range parts {
-		simulated = simulated || parts[i].simulated()
+	var when, simulated any // nil leaves out what nobody looks at
+	if sees.has("time") {
+		when = at.UTC().Format(time.RFC3339)
+	}
+	if sees.has("simulated") {
+		simulated = anySimulated(parts)
 	}
 	return object(
-		"id", r.Session, "time", at.UTC().Format(time.RFC3339), "time_overridden", overridden, "nonce_given", len(r.Nonce) > 0,
+		"id", r.Session, "time", when, "time_overridden", overridden, "nonce_given", len(r.Nonce) > 0,
 		"topology", r.Topology, "node", r.Node, "simulated", simulated,
 	)
 }
 
-// simulated: some verifier says that it trusted roots beyond those of the vendors.
-func (p *part) simulated() bool {
-	for a := range p.answers {
-		if slices.ContainsFunc(a.Reasons, func(x verdict.Reason) bool { return x.Code == verdict.ReasonExtraRoots }) {
+func anySimulated(parts []part) bool {
+	for i := range parts {
+		if parts[i].simulated() {
 			return true
 		}
 	}
 	return false
 }
 
+// simulated: some verifier says that it trusted roots beyond those of the vendors.
+func (p *part) simulated() bool {
+	for a := range p.answers {
+		for x := range a.Reasons() {
+			if x.Code == verdict.ReasonExtraRoots {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func components(_ *verdict.Result, parts []part, need sections) ast.Value {
+	pairs := make([][2]*ast.Term, 0, len(parts))
+	claims := need.claims()
+	// Most devices of a machine differ in nothing that a policy asks for: those whose
+	// claims do not, where it asks for nothing else, are one value.
+	alike := !need.whole && (len(need.names) == 0 || len(need.names) == 1 && need.names[inClaims])
+	var last *ast.Term
+	for i := range parts {
+		p := &parts[i]
+		if last == nil || !alike || claims != nil && !claims.same(p.claims(), parts[i-1].claims()) {
+			v, made := p.made(need, claims)
+			if !made {
+				return lazily(parts, need)
+			}
+			last = ast.NewTerm(v)
+		}
+		pairs = append(pairs, [2]*ast.Term{p.label(), last})
+	}
+	return ast.NewObject(pairs...)
+}
+
+// made is the component with nothing but the members and claims that the rules name.
+// It is false where they may come to more than that, or to claims that are lists or
+// objects.
+func (p *part) made(need sections, claims *seen) (ast.Value, bool) {
+	if need.whole {
+		return nil, false
+	}
+	pairs := make([][2]*ast.Term, 0, len(need.names))
+	if claims != nil {
+		v, made := claims.of(p.claims())
+		if !made {
+			return nil, false
+		}
+		pairs = append(pairs, [2]*ast.Term{ast.InternedTerm(inClaims), ast.NewTerm(v)})
+	}
+	for i := range members {
+		if m := &members[i]; need.names[m.name] && (p.answered || !m.answered) {
+			pairs = append(pairs, [2]*ast.Term{ast.InternedTerm(m.name), m.value(p)})
+		}
+	}
+	return ast.NewObject(pairs...), true
+}
+
+func lazily(parts []part, need sections) ast.Value {
 	out := make(map[string]any, len(parts))
 	for i := range parts {
 		out[string(parts[i].Label)] = parts[i].value(need)
@@ -186,12 +235,18 @@ func (p *part) value(need sections) ast.Value {
 			out[m.name] = later{&rest[i]}
 		}
 	}
-	claims := p.answer.Claims
-	if claims == nil {
-		claims = map[string]any{}
-	}
-	out[inClaims] = claims
+	out[inClaims] = p.claims()
 	return ast.LazyObject(out)
+}
+
+// claims are those of the answer, empty without one.
+func (p *part) claims() map[string]any {
+	if p.answered {
+		if claims := p.Partial.Claims(); claims != nil {
+			return claims
+		}
+	}
+	return map[string]any{}
 }
 
 // later is a member of a component that is made when somebody asks for it. It is no
@@ -233,7 +288,7 @@ var members = []member{
 	{"freshness", func(p *part) *ast.Term { return ast.StringTerm(string(p.freshness())) }, false},
 	{"reasons", func(p *part) *ast.Term { return ast.NewTerm(p.reasons()) }, false},
 	{"trust_vector", func(p *part) *ast.Term { return ast.NewTerm(p.vector()) }, false},
-	{"appraisal_policy", func(p *part) *ast.Term { return ast.StringTerm(p.answer.PolicyID) }, false},
+	{"appraisal_policy", func(p *part) *ast.Term { return ast.StringTerm(p.appraisalPolicy()) }, false},
 	{"reference_revision", func(p *part) *ast.Term { return ast.StringTerm(p.Partial.ReferenceRevision()) }, false},
 	{"verifier", func(p *part) *ast.Term {
 		who, kid := p.Partial.Verifier()
@@ -245,20 +300,22 @@ var members = []member{
 func (p *part) reasons() ast.Value {
 	var why []verdict.Reason
 	for a := range p.answers {
-		why = append(why, a.Reasons...)
+		why = slices.AppendSeq(why, a.Reasons())
 	}
 	return array(append(why, p.Reasons...), reason)
 }
 
 // index has for every text the labels of the components that have it, in their
-// order.
-func index(parts []part, of func(i int, note func(text string))) ast.Value {
+// order: for every text that the rules name, if they name any.
+func index(parts []part, sees *seen, of func(i int, note func(text string))) ast.Value {
 	var keys []string // in the order in which they come: there are few
 	var labels [][]*ast.Term
 	for i := range parts {
-		label := parts[i].name
 		of(i, func(text string) {
-			at := slices.Index(keys, text)
+			if !sees.has(text) {
+				return
+			}
+			at, label := slices.Index(keys, text), parts[i].label()
 			if at < 0 {
 				at, keys = len(keys), append(keys, text)
 				labels = append(labels, make([]*ast.Term, 0, len(parts)-i))
@@ -275,29 +332,30 @@ func index(parts []part, of func(i int, note func(text string))) ast.Value {
 	return ast.NewObject(pairs...)
 }
 
-func reasonsOf(_ *verdict.Result, parts []part, _ sections) ast.Value {
-	return index(parts, func(i int, note func(string)) {
-		for a := range parts[i].answers {
-			for _, x := range a.Reasons {
+func reasonsOf(_ *verdict.Result, parts []part, need sections) ast.Value {
+	return index(parts, need.input.at(inReasons), func(i int, note func(string)) {
+		p := &parts[i]
+		for a := range p.answers {
+			for x := range a.Reasons() {
 				note(x.Code)
 			}
 		}
-		for _, x := range parts[i].Reasons {
+		for _, x := range p.Reasons {
 			note(x.Code)
 		}
 	})
 }
 
-func schemesOf(r *verdict.Result, parts []part, _ sections) ast.Value {
-	return index(parts, func(i int, note func(string)) { note(r.Components[i].Scheme) })
+func schemesOf(_ *verdict.Result, parts []part, need sections) ast.Value {
+	return index(parts, need.input.at(inSchemes), func(i int, note func(string)) { note(parts[i].Scheme) })
 }
 
-func classesOf(r *verdict.Result, parts []part, _ sections) ast.Value {
-	return index(parts, func(i int, note func(string)) { note(r.Components[i].Class) })
+func classesOf(_ *verdict.Result, parts []part, need sections) ast.Value {
+	return index(parts, need.input.at(inClasses), func(i int, note func(string)) { note(parts[i].Class) })
 }
 
-func tiersOf(r *verdict.Result, parts []part, _ sections) ast.Value {
-	return index(parts, func(i int, note func(string)) { note(r.Components[i].Tier().String()) })
+func tiersOf(_ *verdict.Result, parts []part, need sections) ast.Value {
+	return index(parts, need.input.at(inTiers), func(i int, note func(string)) { note(parts[i].Tier().String()) })
 }
 
 func optionalOf(r *verdict.Result, _ []part, _ sections) ast.Value {
@@ -310,6 +368,13 @@ func optionalOf(r *verdict.Result, _ []part, _ sections) ast.Value {
 	return array(out, word)
 }
 
+func (p *part) appraisalPolicy() string {
+	if !p.answered {
+		return ""
+	}
+	return p.Partial.AppraisalPolicy()
+}
+
 // freshness is the worst of all answers, and not established by nobody.
 func (p *part) freshness() verdict.Freshness {
 	if !p.answered {
@@ -317,7 +382,7 @@ func (p *part) freshness() verdict.Freshness {
 	}
 	out := verdict.FreshnessFresh
 	for a := range p.answers {
-		switch a.Freshness {
+		switch a.Freshness() {
 		case verdict.FreshnessMismatch:
 			return verdict.FreshnessMismatch
 		case verdict.FreshnessFresh:
@@ -333,9 +398,12 @@ func (p *part) freshness() verdict.Freshness {
 // what a policy lowered. A claim about which one of several verifiers says nothing
 // is in it only if another holds something against the component.
 func (p *part) vector() ast.Value {
-	v := p.answer.Vector
-	for _, a := range p.others {
-		for n, claim := range a.Vector {
+	var v verdict.Vector
+	if p.answered {
+		v = p.Partial.Asserted()
+	}
+	for i := range p.Others {
+		for n, claim := range p.Others[i].Asserted() {
 			if badness(claim) > badness(v[n]) {
 				v[n] = claim
 			}
@@ -402,7 +470,7 @@ func bindings(r *verdict.Result, _ []part, _ sections) ast.Value {
 }
 
 func bound(r *verdict.Result, _ []part, _ sections) ast.Value {
-	all := ways(r.Components, r.Bindings)
+	all := ways(r.Components, r.Bindings, true)
 	root, ok := rootOf(r.Components)
 	pairs := make([][2]*ast.Term, 0, len(all))
 	var last *ast.Term // most components have the same way
@@ -421,17 +489,20 @@ func bound(r *verdict.Result, _ []part, _ sections) ast.Value {
 
 // waysOf has for every strength with its origin the labels of the components whose
 // best path has them.
-func waysOf(r *verdict.Result, parts []part, _ sections) ast.Value {
-	all := ways(r.Components, r.Bindings)
+func waysOf(r *verdict.Result, parts []part, need sections) ast.Value {
+	all := ways(r.Components, r.Bindings, false)
 	root, ok := rootOf(r.Components)
-	return index(parts, func(i int, note func(string)) {
-		switch w := all[i]; {
-		case ok && i == root:
-		case w.origin == "":
-			note(w.strength)
-		default:
-			note(w.strength + " " + w.origin)
+	var how string // most components have the same way
+	var last *way
+	return index(parts, need.input.at(inWays), func(i int, note func(string)) {
+		w := &all[i]
+		if ok && i == root {
+			return
 		}
+		if last == nil || w.strength != last.strength || w.origin != last.origin {
+			how, last = strings.TrimSuffix(w.strength+" "+w.origin, " "), w
+		}
+		note(how)
 	})
 }
 

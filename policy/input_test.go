@@ -22,7 +22,7 @@ func everything(t *testing.T, r *verdict.Result) map[string]any {
 	for _, m := range members {
 		names[m.name] = true
 	}
-	raw := input(r, sections{top: map[string]bool{"": true}, names: names}).Value.String()
+	raw := input(r, sections{input: &seen{all: true}, names: names}).Value.String()
 	var out map[string]any
 	if err := json.Unmarshal([]byte(raw), &out); err != nil {
 		t.Fatal(err)
@@ -178,13 +178,13 @@ func TestWays(t *testing.T) {
 		"over a nonce": {[]verdict.Binding{edge("a", "b", "x", "strong", "bound", "hardware"), edge("b", "cpu", "y", "nonce", "bound", "")},
 			way{"nonce", "", []string{"x", "y"}}},
 	} {
-		if got := ways(parts("a", "b", "cpu"), c.edges)[0]; !reflect.DeepEqual(got, c.want) {
+		if got := ways(parts("a", "b", "cpu"), c.edges, true)[0]; !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 	all := []verdict.Binding{edge("a", "cpu", "k", "strong", "bound", "hardware")}
 	for _, labels := range [][]string{{"a", "b"}, {"a", "cpu", "cpu2"}} {
-		for i, w := range ways(parts(labels...), all) {
+		for i, w := range ways(parts(labels...), all, true) {
 			if w.strength != "none" {
 				t.Errorf("%v: without a single root %s is bound: %+v", labels, labels[i], w)
 			}

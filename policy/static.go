@@ -37,7 +37,7 @@ func (p *Policy) evaluateStatic(rules *ruleSet) (s static, err error) {
 		if !rules.has(one.name) {
 			continue
 		}
-		if len(rules.sees(one.name).top) > 0 {
+		if rules.sees(one.name).input.something() {
 			return s, at(rules.byName[one.name][0].Location, "rule %s is the same for every machine, and must not see the input", one.name)
 		}
 		q, err := p.engine.prepare(rules, one.name)

@@ -7,7 +7,8 @@ package assize
 annotations["bound-by-application"] := sprintf("%d", [count(by_application)]) if count(by_application) > 0
 
 by_application contains label if {
-	some label, way in input.bound
-	way.strength == "strong"
-	not way.origin in {"measured", "hardware"}
+	some how, labels in input.ways
+	startswith(how, "strong")
+	not how in {"strong measured", "strong hardware"}
+	some label in labels
 }

@@ -45,8 +45,12 @@ unknown_revocation contains label if some label in input.reasons["revocation-unk
 # These schemes look at revocation lists where there are some, and say in their
 # claims what came of it.
 unknown_revocation contains label if {
-	some scheme in ["amd-snp", "dmtf-spdm"]
-	some label in input.schemes[scheme]
+	some label in input.schemes["amd-snp"]
+	not input.components[label].claims.revocation.checked
+}
+
+unknown_revocation contains label if {
+	some label in input.schemes["dmtf-spdm"]
 	not input.components[label].claims.revocation.checked
 }
 
