@@ -186,9 +186,12 @@ func (m *Machine) measuring(w *workshop, k knobs, about subject) (device, error)
 	return d, err
 }
 
+// leadKeyID says of a key in runtime data that it signs composites (decision D-128).
+const leadKeyID = "AssizeLeadPub"
+
 // keyed is a TD whose runtime data hold the key that signs composites, and the
-// challenge, as Azure's paravisor writes a vTPM's key: the report data are their
-// SHA-256, and zeros.
+// challenge, in the form in which Azure's paravisor writes a vTPM's key: the report
+// data are their SHA-256, and zeros.
 type keyed struct {
 	device
 	key  *ecdsa.PublicKey
@@ -197,7 +200,7 @@ type keyed struct {
 
 // Evidence implements device.
 func (k keyed) Evidence(challenge []byte) ([]byte, error) {
-	key, err := jwk(k.key, map[string]any{"kid": "HCLAkPub", "key_ops": []string{"sign"}})
+	key, err := jwk(k.key, map[string]any{"kid": leadKeyID, "key_ops": []string{"sign"}})
 	if err != nil {
 		return nil, err
 	}

@@ -214,7 +214,7 @@ func TestUnboundBindings(t *testing.T) {
 // The key that signs the composite is the one to which the CPU TEE commits, but not
 // where something was altered.
 func TestLeadSignatureBinding(t *testing.T) {
-	for _, kind := range []Kind{KindTDX, KindNitro} {
+	for kind, via := range map[Kind]string{KindTDX: "lead-key", KindNitro: "public-key"} {
 		for _, c := range []struct {
 			faults []Fault
 			holds  bool
@@ -236,7 +236,7 @@ func TestLeadSignatureBinding(t *testing.T) {
 			node, _ := tree.Lookup("cpu")
 			a, _ := worldOf(t, m).appraise(t, Leaf{Path: "cpu", Kind: kind, Type: node.MediaType(), Value: node.Value()}, session{nonce: testNonce}.derive(64))
 			found := slices.ContainsFunc(a.Facts.Keys, func(k verdict.CommittedKey) bool { return k.SPKI == hex.EncodeToString(sum[:]) })
-			if len(a.Facts.Keys) != 1 || a.Facts.Keys[0].Origin != verdict.OriginApplication || found != c.holds {
+			if len(a.Facts.Keys) != 1 || a.Facts.Keys[0].Via != via || a.Facts.Keys[0].Origin != verdict.OriginApplication || found != c.holds {
 				t.Errorf("%s %v: %+v, signed by %x", kind, c.faults, a.Facts.Keys, sum)
 			}
 		}
@@ -301,7 +301,7 @@ func TestEventBinding(t *testing.T) {
 func TestBindingsAreSensible(t *testing.T) {
 	for _, text := range []string{
 		`{"binding":"trustee","layout":"nested"}`, `{"binding":"event","cpu":{"kind":"amd-snp"}}`, `{"binding":"event","cpu":{"form":"raw"}}`,
-		`{"binding":"lead-signature","cpu":{"kind":"arm-cca"}}`, `{"binding":"lead-signature","vtpm":{"key":"p256"}}`, `{"binding":"lead"}`,
+		`{"binding":"lead-signature","cpu":{"kind":"arm-cca"}}`, `{"binding":"lead"}`,
 		`{"binding":"lead-signature","cpu":{"form":"tsm"}}`,
 	} {
 		if _, err := ParseDescription([]byte(text)); err == nil {
@@ -310,7 +310,7 @@ func TestBindingsAreSensible(t *testing.T) {
 	}
 	for _, text := range []string{
 		`{"binding":"trustee","cpu":{"kind":"none"},"gpus":{"count":1}}`, `{"binding":"ita","layout":"nested"}`,
-		`{"binding":"lead-signature","cpu":{"kind":"aws-nitro"},"vtpm":{"key":"p256"}}`, `{"binding":"event"}`,
+		`{"binding":"lead-signature","cpu":{"kind":"aws-nitro"},"vtpm":{"key":"p256"}}`, `{"binding":"lead-signature","vtpm":{"key":"p256"}}`, `{"binding":"event"}`,
 	} {
 		d, err := ParseDescription([]byte(text))
 		if err != nil {

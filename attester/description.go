@@ -109,7 +109,8 @@ const (
 	BindTrustee = "trustee"
 	BindITA     = "ita"
 	// BindLead: the composite is signed, and the CPU TEE commits to the key: TDX in
-	// runtime data, Nitro in the member public_key.
+	// runtime data, as the one that signs composites, Nitro in the member public_key,
+	// which does not say what for.
 	BindLead = "lead-signature"
 	// BindEvent: the software of a TD measures the evidence of every other part into
 	// RTMR3 (decision D-95).
@@ -245,10 +246,9 @@ func (d Description) filled() (Description, error) {
 	return d, d.sensible()
 }
 
-// commitsToLead: a TD with runtime data says in them that they are those of its
-// vTPM, so that there must be no other one.
+// commitsToLead: the CPU TEE has a place for the key that signs composites.
 func (d Description) commitsToLead() bool {
-	return d.CPU.Kind == string(KindNitro) || d.CPU.Kind == string(KindTDX) && d.CPU.Form == "json" && d.VTPM.Key == ""
+	return d.CPU.Kind == string(KindNitro) || d.CPU.Kind == string(KindTDX) && d.CPU.Form == "json"
 }
 
 // sensible refuses combinations that no machine has.
@@ -265,7 +265,7 @@ func (d Description) sensible() error {
 	case d.Binding == BindEvent && (d.CPU.Kind != string(KindTDX) || d.CPU.Form != "json"):
 		return errors.New("attester: binding event wants TDX in the form json, which carries the event log")
 	case d.Binding == BindLead && !d.commitsToLead():
-		return errors.New("attester: binding lead-signature wants TDX in the form json, which carries the runtime data, without a vTPM, or Nitro")
+		return errors.New("attester: binding lead-signature wants TDX in the form json, which carries the runtime data, or Nitro")
 	case d.Devices.TDISP && !slices.Contains([]Kind{KindTDX, KindSNP, KindCCA, kindNone}, Kind(d.CPU.Kind)):
 		return fmt.Errorf("attester: TDISP devices are simulated beside %s, %s and %s, not %s", KindTDX, KindSNP, KindCCA, d.CPU.Kind)
 	case d.Devices.Suite == "ed25519" && d.Devices.SPDM == "1.1":

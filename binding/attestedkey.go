@@ -62,12 +62,13 @@ func vouches(p *node) bool { return p.Class == verdict.ClassCPU || p.Scheme == s
 // keyEdge is the edge of one component to one that commits to keys, if there is
 // anything to be said.
 func keyEdge(holder, p *node, root bool) (verdict.Binding, []verdict.Cap, bool) {
+	all := withoutLeadKeys(holder.all)
 	e := verdict.Binding{From: p.Label, To: holder.Label, Kind: KindAttestedKey, Strength: StrengthNone, Status: StatusAbsent,
 		Compared: fmt.Sprintf("the keys to which %s commits with the one that signed %s", holder.Label, p.Label),
-		Expected: some(committedKeys(holder.all), " ")}
+		Expected: some(committedKeys(all), " ")}
 	e.Observed = strings.Join(slices.DeleteFunc(slices.Clone(p.signers), func(s string) bool { return !isKey(s) }), " ")
 	for _, used := range append([][]string{p.signers}, each(p.chain)...) {
-		if origin, bound := committed(holder.all, used); bound {
+		if origin, bound := committed(all, used); bound {
 			e.Expected, e.Observed = used[0], used[0]
 			caps := rated(&e, origin, holder.all, fmt.Sprintf("%s commits to the key of %s", holder.Label, p.Label))
 			return e, caps, true
@@ -76,7 +77,7 @@ func keyEdge(holder, p *node, root bool) (verdict.Binding, []verdict.Cap, bool) 
 	if p.Scheme != schemeTPM || !slices.ContainsFunc(p.signers, isKey) || !root {
 		return e, nil, false // nobody says that it should commit to it
 	}
-	caps := keyBroken(&e, holder.all, p.signers)
+	caps := keyBroken(&e, all, p.signers)
 	return e, caps, true
 }
 
@@ -153,7 +154,7 @@ func keyBroken(e *verdict.Binding, all []verdict.Appraisal, signers []string) []
 // root. A commitment to the evidence will not do: it says who handed the evidence in,
 // and not that software could not have made the key.
 func (c *composite) unvouchedKey(p *node) (verdict.Reason, bool) {
-	if !slices.ContainsFunc(p.all, func(a verdict.Appraisal) bool { return a.Facts.KeyRequired }) {
+	if !slices.ContainsFunc(p.all, needsKey) {
 		return verdict.Reason{}, false
 	}
 	signers := slices.DeleteFunc(slices.Clone(p.signers), func(s string) bool { return !isKey(s) })
@@ -175,6 +176,9 @@ func (c *composite) unvouchedKey(p *node) (verdict.Reason, bool) {
 	}
 	return why, true
 }
+
+// needsKey: the verifier says that somebody has to vouch for the key that signed.
+func needsKey(a verdict.Appraisal) bool { return a.Facts.KeyRequired }
 
 // keysVia are the keys to which a result commits in one place.
 func keysVia(a verdict.Appraisal, via string) []string {

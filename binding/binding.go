@@ -117,7 +117,13 @@ func newComposite(list []verdict.Component, lead *verdict.LeadSignature) *compos
 		})
 		c.parts = append(c.parts, p)
 	}
-	c.root = rootOf(c.parts)
+	if c.root = rootOf(c.parts); c.root != nil && slices.ContainsFunc(c.root.all, needsKey) {
+		var unknown verdict.Vector
+		unknown[verdict.Executables] = verdict.ClaimUnrecognized
+		for i := range c.root.all { // nobody vouches for the root, so nobody does for its key
+			c.root.all[i].Vector = c.root.all[i].Vector.Lower(unknown)
+		}
+	}
 	return c
 }
 
@@ -298,13 +304,15 @@ func unknownSoftware(a verdict.Appraisal) bool {
 	return a.Vector[verdict.Executables].Tier() != verdict.TierAffirming
 }
 
-// appraisals are those of all verifiers of a component: what any of them found
-// counts against it, what all of them found counts for it.
+// appraisals are those of all verifiers of a component, without the good words that
+// the lead takes back: what any of them found counts against it, what all of them found
+// counts for it. A TPM for whose key nobody vouches is software, and what software
+// says that it has measured binds nothing (decision D-124).
 func appraisals(c verdict.Component) []verdict.Appraisal {
 	var out []verdict.Appraisal
 	for _, p := range c.Partials() {
 		a := p.Appraisal()
-		a.Vector = a.Vector.Lower(c.Lowered)
+		a.Vector = c.VectorOf(a.Vector)
 		out = append(out, a)
 	}
 	return out

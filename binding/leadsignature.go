@@ -15,7 +15,8 @@ import (
 // together on that machine (decision D-100).
 const KindLeadSignature = "lead-signature"
 
-// viaLeadKey is a commitment to the key that signs composites, and to no other.
+// viaLeadKey is a commitment to the key that signs the composites of the machine:
+// another one that signs a composite with this root contradicts it (decision D-128).
 const viaLeadKey = "lead-key"
 
 func leadSignatureChecker() Checker {
@@ -77,4 +78,21 @@ func leadSignature(c *composite) ([]verdict.Binding, []verdict.Cap) {
 func foreignLead(a verdict.Appraisal, spki string) bool {
 	own := keysVia(a, viaLeadKey)
 	return len(own) > 0 && !slices.Contains(own, spki)
+}
+
+// withoutLeadKeys are results with what they say of keys of components alone: the key
+// that signs composites is none of these, whatever else it has signed.
+func withoutLeadKeys(all []verdict.Appraisal) []verdict.Appraisal {
+	lead := func(k verdict.CommittedKey) bool { return k.Via == viaLeadKey }
+	out := all
+	for i, a := range all {
+		if !slices.ContainsFunc(a.Facts.Keys, lead) {
+			continue
+		}
+		if &out[0] == &all[0] {
+			out = slices.Clone(all)
+		}
+		out[i].Facts.Keys = slices.DeleteFunc(slices.Clone(a.Facts.Keys), lead)
+	}
+	return out
 }

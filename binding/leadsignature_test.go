@@ -79,3 +79,36 @@ func TestLeadSignature(t *testing.T) {
 		t.Errorf("what is not there is signed: %s | %s", edges(list), caps(k))
 	}
 }
+
+// TestLeadKeyIsNoOtherKey: the key that signs composites is no key of a component. Who
+// commits to it commits to no TPM, and does not keep the TPM of another machine from
+// being one.
+func TestLeadKeyIsNoOtherKey(t *testing.T) {
+	lead, public, runtime := committedTo("aa", viaLeadKey, OriginHardware), committedTo("aa", "public-key", OriginHardware), committedTo("bb", viaRuntimeData, OriginHardware)
+	for _, c := range []struct {
+		name, tpm, app string
+		keys           []verdict.CommittedKey
+	}{
+		{"a key of whatever", "strong:bound", "strong:bound", []verdict.CommittedKey{public}},
+		{"the key of the lead", "none:absent", "", []verdict.CommittedKey{lead}},
+		{"both", "strong:bound", "strong:bound", []verdict.CommittedKey{lead, public}},
+		{"beside that of another TPM", "none:broken", "", []verdict.CommittedKey{lead, runtime}},
+	} {
+		part := func(label, class, signer string, keys ...verdict.CommittedKey) verdict.Component {
+			return partWith(t, label, class, "same", isFresh, func(a *verdict.Appraisal) {
+				a.Vector[verdict.Executables], a.Facts.SignerSPKI, a.Facts.Keys = verdict.ClaimApproved, signer, keys
+				a.Facts.KeyRequired = label == "tpm"
+			})
+		}
+		parts := []verdict.Component{part("app", "", spki("aa")), part("cpu", "cpu-tee", spki("01"), c.keys...), part("tpm", "device", spki("aa"))}
+		parts[2].Scheme = schemeTPM
+		list, _ := Check(Input{Components: parts})
+		seen := map[evidence.Path]string{}
+		for _, e := range ofKind(list, KindAttestedKey) {
+			seen[e.From] = e.Strength + ":" + e.Status
+		}
+		if seen["tpm"] != c.tpm || seen["app"] != c.app {
+			t.Errorf("%s: %v", c.name, seen)
+		}
+	}
+}

@@ -206,34 +206,33 @@ func compare(commitments []verdict.Commitment, objects []verdict.Object) (m matc
 // report data, made by known software that had it from the security manager, nor
 // strong digests of every such object; and those for whose key nobody vouches
 // (Facts.KeyRequired), where no strong commitment of the CPU TEE is to that key.
-// The reason says what is missing.
-func Unauthenticated(list []verdict.Component) map[evidence.Path]verdict.Reason {
+// The reasons say what is missing: one for the key, one for the bytes, or both, since
+// neither takes back what the other does (decision D-124).
+func Unauthenticated(list []verdict.Component) map[evidence.Path][]verdict.Reason {
 	c := newComposite(list, nil)
-	var out map[evidence.Path]verdict.Reason
+	out := map[evidence.Path][]verdict.Reason{}
 	for _, p := range c.parts {
 		if why, open := c.unvouchedKey(p); open {
-			if out == nil {
-				out = map[evidence.Path]verdict.Reason{}
-			}
-			out[p.Label] = why
-			continue
+			out[p.Label] = append(out[p.Label], why)
 		}
-		if !slices.ContainsFunc(p.all, needsRelay) {
-			continue
+		if why := c.unvouchedBytes(p); why != "" {
+			out[p.Label] = append(out[p.Label], verdict.Reason{Code: verdict.ReasonReportUnauthenticated,
+				Detail: "interface report and TSM information are under no signature of the device, and " + why})
 		}
-		why := "no single CPU TEE is there to vouch for what it says of the interface"
-		if c.root != nil {
-			why = c.unauthenticated(p)
-		}
-		if why == "" {
-			continue
-		}
-		if out == nil {
-			out = map[evidence.Path]verdict.Reason{}
-		}
-		out[p.Label] = verdict.Reason{Code: verdict.ReasonReportUnauthenticated, Detail: "interface report and TSM information are under no signature of the device, and " + why}
 	}
 	return out
+}
+
+// unvouchedBytes says why the bytes beside the signature of a component do not count,
+// "" if they do, or if nothing rests on them.
+func (c *composite) unvouchedBytes(p *node) string {
+	switch {
+	case !slices.ContainsFunc(p.all, needsRelay):
+		return ""
+	case c.root == nil:
+		return "no single CPU TEE is there to vouch for what it says of the interface"
+	}
+	return c.unauthenticated(p)
 }
 
 // needsRelay: the verifier says so, or it found objects under no signature and

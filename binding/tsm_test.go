@@ -55,7 +55,9 @@ func tsmOutcome(parts ...verdict.Component) string {
 	k = slices.DeleteFunc(k, func(c verdict.Cap) bool { return c.Reason.Code == verdict.ReasonUnboundComponent })
 	var open []string
 	for label, why := range Unauthenticated(parts) {
-		open = append(open, string(label)+":"+why.Code)
+		for _, one := range why {
+			open = append(open, string(label)+":"+one.Code)
+		}
 	}
 	slices.Sort(open)
 	return strings.Join([]string{edges(own), caps(k), strings.Join(open, " ")}, " | ")

@@ -65,7 +65,7 @@ func (c *collection) input(at int) error {
 		case name == nvidiaSettings:
 			// Evidence does not choose how it is judged, and settings that are not
 			// applied must not look as if they were.
-			return c.f.fail(RuleNVIDIA, at, "%q in evidence: how it is appraised is for the verifier to say", nvidiaSettings)
+			return c.f.fail(RuleNVIDIA, at, "%q in evidence: how it is appraised is for the verifier to say, so take the entry out and give the verifier an appraisal policy instead", nvidiaSettings)
 		case name == nvidiaNonce:
 			if n.kind != KindRecord || !n.media.Equal(MediaType{Base: nvidiaNonceType}) || n.ind != 0 || len(n.value) != nvidiaNonceSize {
 				return c.f.fail(RuleNVIDIA, at, "entry %q is not a record of type %s with %d bytes and no ind", name, nvidiaNonceType, nvidiaNonceSize)

@@ -47,8 +47,8 @@ func TestBindingsOfMachines(t *testing.T) {
 		{"ita, CPU alone", attester.Description{}, attester.BindITA, nil, verdict.TierAffirming, ""},
 
 		{"lead signature", gpu, attester.BindLead, nil, verdict.TierAffirming, verdict.ReasonApplicationBound},
-		{"lead signature, GPU of another machine", gpu, attester.BindLead, fault("gpu/0", attester.ForeignMachine), verdict.TierWarning, verdict.ReasonUnboundComponent},
-		{"lead signature, CPU of another machine", gpu, attester.BindLead, fault("cpu", attester.ForeignMachine), verdict.TierContraindicated, verdict.ReasonUnboundComponent},
+		{"lead signature, GPU of another machine", gpu, attester.BindLead, fault("gpu/0", attester.ForeignMachine), verdict.TierContraindicated, verdict.ReasonBindingBroken},
+		{"lead signature, CPU of another machine", gpu, attester.BindLead, fault("cpu", attester.ForeignMachine), verdict.TierContraindicated, verdict.ReasonBindingBroken},
 		{"lead signature, absent", gpu, attester.BindLead, fault("cpu", attester.Unbound), verdict.TierWarning, verdict.ReasonUnboundComponent},
 		{"lead signature, forged by an application", gpu, attester.BindLead, fault("cpu", attester.MeasurementFault), verdict.TierContraindicated, verdict.ReasonBindingWeak},
 		{"lead signature, Nitro", nitro, attester.BindLead, nil, verdict.TierAffirming, verdict.ReasonApplicationBound},

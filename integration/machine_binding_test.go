@@ -34,12 +34,23 @@ func theEdge(res *verdict.Result, from evidence.Path, kind string) *verdict.Bind
 	return &res.Bindings[i]
 }
 
-// TestEveryBindingOfMachines: every check on simulated machines, as it should be,
-// contradicted, missing, and written by software that nobody knows. What machines
-// cannot have is in the tests of package binding: a commitment to the one key that
-// signs composites, and an event log that leaves a part out.
-func TestEveryBindingOfMachines(t *testing.T) {
-	leisurely(t)
+// machineBinding is one check on a simulated machine.
+type machineBinding struct {
+	kind, state string // see theStates
+	what        string
+	d           attester.Description
+	label       evidence.Path
+	faults      []attester.Fault
+	unknown     attester.Kind // no reference values
+	edge        string
+	tier        verdict.Tier
+	code        string
+}
+
+// machineBindings are the checks on simulated machines, in their states. Two TEEs on
+// one platform, and layers of one device, have tables of their own below. What no
+// machine has is in the tests of package binding: an event log that leaves a part out.
+func machineBindings() []machineBinding {
 	gpu := attester.GPUs{Count: 1, Kind: "blackwell"}
 	described := func(name string, change func(*attester.Description)) attester.Description {
 		d := attester.Description{Name: "bind-" + name, GPUs: gpu, Binding: name}
@@ -51,6 +62,7 @@ func TestEveryBindingOfMachines(t *testing.T) {
 	commitment := described(attester.BindCommitment, nil)
 	trustee, ita := described(attester.BindTrustee, nil), described(attester.BindITA, nil)
 	signed, event := described(attester.BindLead, nil), described(attester.BindEvent, nil)
+	nitro := described(attester.BindLead, func(d *attester.Description) { d.Name, d.CPU.Kind = "bind-lead-nitro", string(attester.KindNitro) })
 	nonce := described(attester.BindNonce, nil)
 	ak := described(attester.BindAK, func(d *attester.Description) { d.VTPM.Key, d.GPUs = "p256", attester.GPUs{} })
 	devices := described(attester.BindNonce, func(d *attester.Description) {
@@ -70,62 +82,65 @@ func TestEveryBindingOfMachines(t *testing.T) {
 		worst, warning, ok  = verdict.TierContraindicated, verdict.TierWarning, verdict.TierAffirming
 	)
 	unbound, broken, feeble := verdict.ReasonUnboundComponent, verdict.ReasonBindingBroken, verdict.ReasonBindingWeak
-	for _, c := range []struct {
-		kind, what string
-		d          attester.Description
-		label      evidence.Path
-		faults     []attester.Fault
-		unknown    attester.Kind // no reference values
-		edge       string
-		tier       verdict.Tier
-		code       string
-	}{
-		{binding.KindNonce, "bound", nonce, "gpu/0", nil, "", ofNonce, warning, unbound},
-		{binding.KindNonce, "absent", nonce, "gpu/0", fault("gpu/0", attester.StaleNonce), "", none, worst, unbound},
-		{binding.KindNonce, "a relay", nonce, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", ofNonce, warning, unbound},
-		{binding.KindDerivedNonce, "bound", ita, "gpu/0", nil, "", ofNonce, warning, unbound},
-		{binding.KindDerivedNonce, "absent", ita, "gpu/0", fault("gpu/0", attester.StaleNonce), "", none, worst, unbound},
-		{binding.KindDerivedNonce, "a relay", ita, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", ofNonce, warning, unbound},
+	return []machineBinding{
+		{binding.KindNonce, stateBound, "bound", nonce, "gpu/0", nil, "", ofNonce, warning, unbound},
+		{binding.KindNonce, stateAbsent, "absent", nonce, "gpu/0", fault("gpu/0", attester.StaleNonce), "", none, worst, unbound},
+		{binding.KindNonce, stateForged, "a relay", nonce, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", ofNonce, warning, unbound},
+		{binding.KindDerivedNonce, stateBound, "bound", ita, "gpu/0", nil, "", ofNonce, warning, unbound},
+		{binding.KindDerivedNonce, stateAbsent, "absent", ita, "gpu/0", fault("gpu/0", attester.StaleNonce), "", none, worst, unbound},
+		{binding.KindDerivedNonce, stateForged, "a relay", ita, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", ofNonce, warning, unbound},
 
-		{binding.KindReportData, "bound", commitment, "gpu/0", nil, "", app, ok, verdict.ReasonApplicationBound},
-		{binding.KindReportData, "a foreign GPU", commitment, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", bad + " application", worst, broken},
-		{binding.KindReportData, "another session", commitment, "gpu/0", fault("gpu/0", attester.Relayed), "", bad + " application", worst, broken},
-		{binding.KindReportData, "absent", commitment, "gpu/0", fault("cpu", attester.WrongSigner), "", none + " application", worst, verdict.ReasonBindingAbsent},
-		{binding.KindReportData, "not declared", commitment, "gpu/0", fault("cpu", attester.Unbound), "", "", warning, unbound},
-		{binding.KindReportData, "forged", commitment, "gpu/0", nil, attester.KindTDX, weak, warning, feeble},
-		{binding.KindReportData, "bound as Trustee does", trustee, "", nil, "", app, ok, verdict.ReasonApplicationBound},
-		{binding.KindReportData, "a foreign GPU, as Trustee does", trustee, "", fault("additional-evidence/nvidia/0", attester.ForeignMachine), "", bad + " application", worst, broken},
-		{binding.KindReportData, "forged, as Trustee does", trustee, "", nil, attester.KindTDX, weak, warning, feeble},
-		{binding.KindReportData, "as Intel's authority does", ita, "gpu/0", nil, "", "", warning, unbound},
+		{binding.KindReportData, stateBound, "bound", commitment, "gpu/0", nil, "", app, ok, verdict.ReasonApplicationBound},
+		{binding.KindReportData, stateBroken, "a foreign GPU", commitment, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", bad + " application", worst, broken},
+		{binding.KindReportData, stateBroken, "another session", commitment, "gpu/0", fault("gpu/0", attester.Relayed), "", bad + " application", worst, broken},
+		{binding.KindReportData, stateAbsent, "absent", commitment, "gpu/0", fault("cpu", attester.WrongSigner), "", none + " application", worst, verdict.ReasonBindingAbsent},
+		{binding.KindReportData, stateAbsent, "not declared", commitment, "gpu/0", fault("cpu", attester.Unbound), "", "", warning, unbound},
+		{binding.KindReportData, stateForged, "forged", commitment, "gpu/0", nil, attester.KindTDX, weak, warning, feeble},
+		{binding.KindReportData, stateBound, "bound as Trustee does", trustee, "", nil, "", app, ok, verdict.ReasonApplicationBound},
+		{binding.KindReportData, stateBroken, "a foreign GPU, as Trustee does", trustee, "", fault("additional-evidence/nvidia/0", attester.ForeignMachine), "", bad + " application", worst, broken},
+		{binding.KindReportData, stateForged, "forged, as Trustee does", trustee, "", nil, attester.KindTDX, weak, warning, feeble},
+		{binding.KindReportData, stateAbsent, "as Intel's authority does", ita, "gpu/0", nil, "", "", warning, unbound},
 
-		{binding.KindAttestedKey, "bound", ak, "vtpm", nil, "", app, warning, verdict.ReasonApplicationBound},
-		{binding.KindAttestedKey, "a foreign TPM", ak, "vtpm", fault("vtpm", attester.ForeignMachine), "", bad, worst, broken},
-		{binding.KindAttestedKey, "absent", func() attester.Description { d := ak; d.Binding = attester.BindNonce; return d }(), "vtpm", nil, "", "", warning, unbound},
-		{binding.KindAttestedKey, "forged", ak, "vtpm", nil, attester.KindTDX, weak, warning, feeble},
+		{binding.KindAttestedKey, stateBound, "bound", ak, "vtpm", nil, "", app, warning, verdict.ReasonApplicationBound},
+		{binding.KindAttestedKey, stateBroken, "a foreign TPM", ak, "vtpm", fault("vtpm", attester.ForeignMachine), "", bad, worst, broken},
+		{binding.KindAttestedKey, stateAbsent, "absent", func() attester.Description { d := ak; d.Binding = attester.BindNonce; return d }(), "vtpm", nil, "", "", warning, unbound},
+		{binding.KindAttestedKey, stateForged, "forged", ak, "vtpm", nil, attester.KindTDX, weak, warning, feeble},
 
-		{binding.KindLeadSignature, "bound", signed, "gpu/0", nil, "", app, ok, verdict.ReasonApplicationBound},
-		{binding.KindLeadSignature, "absent", signed, "gpu/0", fault("cpu", attester.Unbound), "", none, warning, unbound},
-		{binding.KindLeadSignature, "forged", signed, "gpu/0", nil, attester.KindTDX, weak, warning, feeble},
+		{binding.KindLeadSignature, stateBound, "bound", signed, "gpu/0", nil, "", app, ok, verdict.ReasonApplicationBound},
+		{binding.KindLeadSignature, stateBound, "of Nitro", nitro, "gpu/0", nil, "", app, ok, verdict.ReasonApplicationBound},
+		{binding.KindLeadSignature, stateBroken, "a foreign GPU", signed, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", bad, worst, broken},
+		{binding.KindLeadSignature, stateBroken, "another session", signed, "gpu/0", fault("gpu/0", attester.Relayed), "", bad, worst, broken},
+		{binding.KindLeadSignature, stateBroken, "a foreign CPU", signed, "gpu/0", fault("cpu", attester.ForeignMachine), "", bad, worst, broken},
+		{binding.KindLeadSignature, stateAbsent, "absent", signed, "gpu/0", fault("cpu", attester.Unbound), "", none, warning, unbound},
+		{binding.KindLeadSignature, stateAbsent, "a foreign GPU beside Nitro, which does not say what its key is for", nitro, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", none, warning, unbound},
+		{binding.KindLeadSignature, stateForged, "forged", signed, "gpu/0", nil, attester.KindTDX, weak, warning, feeble},
 
-		{binding.KindMeasuredEvent, "bound", event, "gpu/0", nil, "", measured, ok, ""},
-		{binding.KindMeasuredEvent, "a foreign GPU", event, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", bad, worst, broken},
-		{binding.KindMeasuredEvent, "another session", event, "gpu/0", fault("gpu/0", attester.Relayed), "", bad, worst, broken},
-		{binding.KindMeasuredEvent, "absent", event, "gpu/0", fault("cpu", attester.Unbound), "", "", warning, unbound},
-		{binding.KindMeasuredEvent, "forged", event, "gpu/0", nil, attester.KindTDX, "bound nonce measured", warning, feeble},
+		{binding.KindMeasuredEvent, stateBound, "bound", event, "gpu/0", nil, "", measured, ok, ""},
+		{binding.KindMeasuredEvent, stateBroken, "a foreign GPU", event, "gpu/0", fault("gpu/0", attester.ForeignMachine), "", bad, worst, broken},
+		{binding.KindMeasuredEvent, stateBroken, "another session", event, "gpu/0", fault("gpu/0", attester.Relayed), "", bad, worst, broken},
+		{binding.KindMeasuredEvent, stateAbsent, "absent", event, "gpu/0", fault("cpu", attester.Unbound), "", "", warning, unbound},
+		{binding.KindMeasuredEvent, stateForged, "forged", event, "gpu/0", nil, attester.KindTDX, "bound nonce measured", warning, feeble},
 
-		{binding.KindTSM, "bound", devices, "nic/0", nil, "", measured, ok, ""},
-		{binding.KindTSM, "another interface", devices, "nic/0", fault("nic/0", attester.ReportSwapped), "", bad, worst, broken},
-		{binding.KindTSM, "absent", arm, "nic/0", nil, "", none, warning, unbound},
-		{binding.KindTSM, "forged", devices, "nic/0", nil, attester.KindTDX, "bound nonce measured", warning, feeble},
+		{binding.KindTSM, stateBound, "bound", devices, "nic/0", nil, "", measured, ok, ""},
+		{binding.KindTSM, stateBroken, "another interface", devices, "nic/0", fault("nic/0", attester.ReportSwapped), "", bad, worst, broken},
+		{binding.KindTSM, stateAbsent, "absent", arm, "nic/0", nil, "", none, warning, unbound},
+		{binding.KindTSM, stateForged, "forged", devices, "nic/0", nil, attester.KindTDX, "bound nonce measured", warning, feeble},
 
-		{binding.KindInterconnect, "bound", board, "gpu/7", nil, "", "bound strong hardware", ok, ""},
-		{binding.KindInterconnect, "another board", board, "gpu/7", fault("gpu/7", attester.ForeignLinks), "", bad + " hardware", worst, broken},
-		{binding.KindInterconnect, "absent", board, "gpu/7", fault("gpu/7", attester.WrongSigner), "", "", worst, ""},
-		{binding.KindInterconnect, "software plays no part", board, "gpu/7", nil, attester.KindTDX, "bound strong hardware", warning, feeble},
+		{binding.KindInterconnect, stateBound, "bound", board, "gpu/7", nil, "", "bound strong hardware", ok, ""},
+		{binding.KindInterconnect, stateBroken, "another board", board, "gpu/7", fault("gpu/7", attester.ForeignLinks), "", bad + " hardware", worst, broken},
+		{binding.KindInterconnect, stateAbsent, "absent", board, "gpu/7", fault("gpu/7", attester.WrongSigner), "", "", worst, ""},
+		{binding.KindInterconnect, stateForged, "software plays no part", board, "gpu/7", nil, attester.KindTDX, "bound strong hardware", warning, feeble},
 
-		{binding.KindIdentity, "absent", board, "gpu/7", nil, "", "", ok, ""},
-		{binding.KindIdentity, "one GPU twice", board, "gpu/7", fault("gpu/6", attester.Duplicate), "", bad, worst, verdict.ReasonDuplicateIdentity},
-	} {
+		{binding.KindIdentity, stateAbsent, "absent", board, "gpu/7", nil, "", "", ok, ""},
+		{binding.KindIdentity, stateBroken, "one GPU twice", board, "gpu/7", fault("gpu/6", attester.Duplicate), "", bad, worst, verdict.ReasonDuplicateIdentity},
+	}
+}
+
+// TestEveryBindingOfMachines: every check on simulated machines, as it should be,
+// contradicted, missing, and written by software that nobody knows.
+func TestEveryBindingOfMachines(t *testing.T) {
+	leisurely(t)
+	for _, c := range machineBindings() {
 		t.Run(c.kind+", "+c.what, func(t *testing.T) {
 			m := simulated(t, c.d, nil, c.faults...)
 			label := c.label
@@ -180,28 +195,45 @@ func composed(t testing.TB, leaves map[string]attester.Leaf) []byte {
 	return raw
 }
 
+// platformBinding is a TD beside another one, which runs on that platform with that
+// image.
+type platformBinding struct {
+	state, what     string
+	platform, image string
+	stranger        bool // whose certificates nobody trusts
+	edge            string
+	code            string // "!": not this one
+	tier            verdict.Tier
+}
+
+func platformBindings() []platformBinding {
+	const another = "another image"
+	loose, twice := verdict.ReasonUnboundComponent, verdict.ReasonDuplicateIdentity
+	return []platformBinding{
+		{stateBound, "one platform", "one", another, false, "bound strong hardware", "!" + loose, verdict.TierWarning}, // no reference values
+		{stateAbsent, "two platforms", "two", another, false, "absent none", loose, verdict.TierWarning},
+		{stateAbsent, "one TD twice", "one", "image", false, "absent none", twice, verdict.TierContraindicated},
+		{stateForged, "a platform that a program made up", "one", another, true, "", loose, verdict.TierContraindicated},
+	}
+}
+
 // Two TDs on one platform are parts of one machine; those of two platforms are not,
 // and a TD that answers twice is refused. (Simulated enclaves have platforms of
 // their own: an enclave beside a TD is in the tests of package binding.)
 func TestTwoTEEsOfOnePlatform(t *testing.T) {
-	vendor := pki.NewSeed("vendor of platforms")
-	td := func(platform, image string) *inteltdx.Device {
+	td := func(vendor, platform, image string) *inteltdx.Device {
 		mrtd := sha512.Sum384([]byte(image))
-		d, err := inteltdx.New(inteltdx.Options{Vendor: vendor, Device: pki.NewSeed(platform), Now: machineTime, MRTD: mrtd[:]})
+		d, err := inteltdx.New(inteltdx.Options{Vendor: pki.NewSeed(vendor), Device: pki.NewSeed(platform), Now: machineTime, MRTD: mrtd[:]})
 		must(t, err)
 		return d
 	}
-	one := td("one", "image")
+	one := td("vendor", "one", "image")
 	bundle, files := verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{"intel-tdx": {one.Root()}}}, map[string][]byte{}
-	for name, c := range map[string]struct {
-		other      *inteltdx.Device
-		edge, code string
-		tier       verdict.Tier
-	}{
-		"one platform":  {td("one", "another image"), "bound strong hardware", "!" + verdict.ReasonUnboundComponent, verdict.TierWarning}, // no reference values
-		"two platforms": {td("two", "another image"), "absent none", verdict.ReasonUnboundComponent, verdict.TierWarning},
-		"one TD twice":  {one, "absent none", verdict.ReasonDuplicateIdentity, verdict.TierContraindicated},
-	} {
+	for _, c := range platformBindings() {
+		vendor := "vendor"
+		if c.stranger {
+			vendor = "stranger"
+		}
 		leaf := func(d *inteltdx.Device) attester.Leaf {
 			raw, err := d.Evidence(sha3.SumSHAKE256(machineNonce, 64))
 			must(t, err)
@@ -212,34 +244,50 @@ func TestTwoTEEsOfOnePlatform(t *testing.T) {
 			must(t, err)
 			return attester.Leaf{Type: mt, Value: raw}
 		}
-		raw := composed(t, map[string]attester.Leaf{"a": leaf(one), "b": leaf(c.other)})
+		raw := composed(t, map[string]attester.Leaf{"a": leaf(one), "b": leaf(td(vendor, c.platform, c.image))})
 		var err error
 		bundle.Endorsements, err = load(files)
 		must(t, err)
 		res, err := judgeTold(t, bundle, nil, nil, true).appraise(t, raw, "lead(a, b)")
 		must(t, err)
 		if got := bindingTo(res, "b", binding.KindPlatform); got != c.edge {
-			t.Errorf("%s: edge %q", name, got)
+			t.Errorf("%s: edge %q", c.what, got)
 		}
 		code := strings.TrimPrefix(c.code, "!")
 		if res.Outcome.Tier != c.tier || strings.Contains(reasonCodes(res.Outcome.Reasons), code) == strings.HasPrefix(c.code, "!") {
-			t.Errorf("%s: %s %v", name, res.Outcome.Tier, res.Outcome.Reasons)
+			t.Errorf("%s: %s %v", c.what, res.Outcome.Tier, res.Outcome.Reasons)
 		}
+	}
+}
+
+// chainBinding is a slot of an SPDM device beside that of another one or the same.
+type chainBinding struct {
+	state, what string
+	device      string
+	wrongSigner bool // with a key that its chain does not have
+	edge        string
+}
+
+func chainBindings() []chainBinding {
+	return []chainBinding{
+		{stateBound, "one device", "alias one", false, "bound strong hardware"},
+		{stateAbsent, "two devices", "alias two", false, ""},
+		{stateForged, "a chain with the key of a program", "alias one", true, ""},
 	}
 }
 
 // Two slots of one SPDM device with alias certificates are layers of one device, by
 // the key of the device; slots of two devices are not.
 func TestLayersOfOneDevice(t *testing.T) {
-	device := func(seed string, slot uint8) *spdm.Device {
+	device := func(seed string, wrongSigner bool) *spdm.Device {
 		d, err := spdm.New(spdm.Options{
-			Version: spdm.Version13, Alias: true, MultiKey: true, Slots: []uint8{0, 3}, Slot: slot,
+			Version: spdm.Version13, Alias: true, MultiKey: true, Slots: []uint8{0, 3}, WrongSigner: wrongSigner,
 			Vendor: pki.NewSeed("alias vendor"), Device: pki.NewSeed(seed), Now: machineTime,
 		})
 		must(t, err)
 		return d
 	}
-	one, two := device("alias one", 0), device("alias two", 0)
+	one := device("alias one", false)
 	mt, err := evidence.ParseMediaType(spdm.MediaType)
 	must(t, err)
 	leaf := func(d *spdm.Device) attester.Leaf {
@@ -248,7 +296,7 @@ func TestLayersOfOneDevice(t *testing.T) {
 		return attester.Leaf{Type: mt, Value: raw}
 	}
 	files := map[string][]byte{}
-	for i, d := range []*spdm.Device{one, two} {
+	for i, d := range []*spdm.Device{one, device("alias two", false)} {
 		of, err := d.Endorsements()
 		must(t, err)
 		for name, raw := range of {
@@ -258,17 +306,14 @@ func TestLayersOfOneDevice(t *testing.T) {
 	bundle, err := load(files)
 	must(t, err)
 	deps := verifiers.Deps{Endorsements: bundle, ExtraRoots: map[string][]*x509.Certificate{core.Name: {one.Root()}}}
-	for name, c := range map[string]struct {
-		second *spdm.Device
-		edge   string
-	}{"one device": {one, "bound strong hardware"}, "two devices": {two, ""}} {
-		res, err := judgeTold(t, deps, nil, nil, true).appraise(t, composed(t, map[string]attester.Leaf{"a": leaf(one), "b": leaf(c.second)}), "lead(a, b)")
+	for _, c := range chainBindings() {
+		res, err := judgeTold(t, deps, nil, nil, true).appraise(t, composed(t, map[string]attester.Leaf{"a": leaf(one), "b": leaf(device(c.device, c.wrongSigner))}), "lead(a, b)")
 		must(t, err)
 		if keys := factsOf(t, res, "a").Facts.ChainKeys; len(keys) != 1 {
-			t.Errorf("%s: keys of the chain %v: %v", name, keys, factsOf(t, res, "a").Reasons)
+			t.Errorf("%s: keys of the chain %v: %v", c.what, keys, factsOf(t, res, "a").Reasons)
 		}
 		if got := bindingTo(res, "a", binding.KindKeyChain); got != c.edge {
-			t.Errorf("%s: edge %q", name, got)
+			t.Errorf("%s: edge %q", c.what, got)
 		}
 	}
 }

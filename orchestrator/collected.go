@@ -196,7 +196,7 @@ func (c *collection) open(name string, token []byte) []verdict.Partial {
 		out = append(out, part.Partials()...)
 		for _, reason := range part.Reasons {
 			if reason.Code != verdict.ReasonDisagreement && reason.Code != verdict.ReasonQuorumIncomplete && reason.Code != verdict.ReasonQuorumNotReached &&
-				!ofRelays(reason.Code) {
+				reason.Code != verdict.ReasonSharedService && !ofRelays(reason.Code) {
 				c.lead[part.Label] = append(c.lead[part.Label], reason)
 			}
 		}

@@ -15,10 +15,12 @@ import (
 // signature, or on a key, where nothing in the CPU's evidence vouches for these
 // (decisions D-80, D-115). Its verifier saw one component and could not know.
 func requireRelays(parts []verdict.Component) {
-	for label, why := range binding.Unauthenticated(parts) {
+	for label, found := range binding.Unauthenticated(parts) {
 		i := slices.IndexFunc(parts, func(c verdict.Component) bool { return c.Label == label })
-		if !told(parts[i], why.Code) {
-			parts[i].Reasons = append(parts[i].Reasons, why)
+		for _, why := range found {
+			if !told(parts[i], why.Code) {
+				parts[i].Reasons = append(parts[i].Reasons, why)
+			}
 		}
 	}
 }
@@ -35,10 +37,12 @@ func ofRelays(code string) bool {
 
 // recheckRelays holds the verdict about every single component to what its own
 // results give: for whose report or key nothing vouches, of that it has to say so.
-func recheckRelays(stated []verdict.Component, unvouched map[evidence.Path]verdict.Reason) error {
+func recheckRelays(stated []verdict.Component, unvouched map[evidence.Path][]verdict.Reason) error {
 	for _, c := range stated {
-		if why, ok := unvouched[c.Label]; ok && !told(c, why.Code) {
-			return fmt.Errorf("orchestrator: the verdict does not say of %s that nothing vouches for what it rests on (%s)", c.Label, why.Code)
+		for _, why := range unvouched[c.Label] {
+			if !told(c, why.Code) {
+				return fmt.Errorf("orchestrator: the verdict does not say of %s that nothing vouches for what it rests on (%s)", c.Label, why.Code)
+			}
 		}
 	}
 	return nil

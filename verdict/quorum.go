@@ -37,7 +37,7 @@ func (c Component) Partials() []Partial {
 //
 // Quorum and Asked must be set before. SetPartials adds the reasons that a
 // signed result has to state about them (quorum-disagreement with the tiers by
-// kid, quorum-not-reached, quorum-incomplete) in the place of those of an
+// kid, quorum-shared-service, quorum-not-reached, quorum-incomplete) in the place of those of an
 // earlier call. silent says why verifiers did not answer; it becomes part of the
 // detail. These reasons do not belong into Reasons, where each would lower the
 // component to the ceiling of its code.
@@ -59,7 +59,7 @@ func SetPartials(c *Component, all []Partial, silent ...Reason) {
 		}
 	}
 	reasons := slices.DeleteFunc(slices.Clone(c.Reasons), func(r Reason) bool {
-		return r.Code == ReasonDisagreement || r.Code == ReasonQuorumNotReached || r.Code == ReasonQuorumIncomplete
+		return r.Code == ReasonDisagreement || r.Code == ReasonQuorumNotReached || r.Code == ReasonQuorumIncomplete || r.Code == ReasonSharedService
 	})
 	c.Reasons = append(reasons, c.quorumReasons(silent)...)
 }
@@ -120,6 +120,7 @@ func (c Component) quorumReasons(silent []Reason) []Reason {
 		}
 		out = append(out, Reason{Code: ReasonDisagreement, Detail: strings.Join(tiers, ", ")})
 	}
+	out = append(out, sharedServices(all)...)
 	n := c.answered()
 	r := Reason{Detail: fmt.Sprintf("%d of %d verifiers answered, %d had to", n, c.Asked, c.Quorum)}
 	switch {
@@ -139,6 +140,44 @@ func (c Component) quorumReasons(silent []Reason) []Reason {
 		r.Detail += ": " + strings.Join(why, "; ")
 	}
 	return append(out, r)
+}
+
+// sharedServices says of which results one service outside is the source. Each
+// counts, and they are one opinion (decision D-130).
+func sharedServices(all []Partial) []Reason {
+	kids := map[string][]string{}
+	var names []string
+	for _, p := range all {
+		name := p.service()
+		if name == "" {
+			continue
+		}
+		if kids[name] == nil {
+			names = append(names, name)
+		}
+		kids[name] = append(kids[name], p.kid)
+	}
+	var out []Reason
+	slices.Sort(names)
+	for _, name := range names {
+		if n := len(kids[name]); n > 1 {
+			out = append(out, Reason{Code: ReasonSharedService,
+				Detail: fmt.Sprintf("%d results (%s) rest on what one service says, %.256s, so they are one opinion", n, strings.Join(kids[name], ", "), name)})
+		}
+	}
+	return out
+}
+
+// service names the service that the verifier asked, by its own claim "backend",
+// "" if it names none: then it appraised by itself.
+func (p Partial) service() string {
+	backend, _ := p.appraisal.Claims["backend"].(map[string]any)
+	name, _ := backend["name"].(string)
+	issuer, _ := backend["issuer"].(string)
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q of %q", name, issuer)
 }
 
 // checkQuorum holds for every component of a signed result.

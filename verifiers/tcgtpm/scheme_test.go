@@ -179,6 +179,8 @@ func TestVouching(t *testing.T) {
 		{"no revocation list", verifiers.Deps{ExtraRoots: all.ExtraRoots}, leafOf(t, d), x, 32, 3, 2, []string{"revocation-unknown Assize Simulated TPM AK CA"}},
 		{"no revocation list, accepted", withPolicy(t, verifiers.Deps{ExtraRoots: all.ExtraRoots}, "findings: {key-revocation-unknown: {instance-identity: 2}}"),
 			leafOf(t, d), x, 2, 3, 2, []string{"revocation-unknown"}},
+		{"no certificate, and only the software is believed", withPolicy(t, all, "findings: {key-not-vouched-for: {instance-identity: 32}}"),
+			bare, x, 32, 3, 2, []string{"key-not-vouched-for"}},
 		{"a foreign root", verifiers.Deps{ExtraRoots: map[string][]*x509.Certificate{Name: {device(t, func(o *sim.Options) { o.Vendor = pki.NewSeed("foreign") }).Root()}}},
 			leafOf(t, d), x, 32, 33, 36, []string{"unknown-root"}},
 	} {
@@ -187,7 +189,7 @@ func TestVouching(t *testing.T) {
 			for range 2 { // cold and from the cache
 				a := judge(t, v, verifiers.Input{Evidence: c.raw, Nonce: nonce(), References: c.x})
 				wants(t, a, c.identity, c.executables, c.configuration, c.reasons...)
-				if relied := c.identity == 2 && slices.Contains(c.reasons, "key-not-vouched-for"); a.Facts.KeyRequired != relied {
+				if relied := c.executables == 3 && slices.Contains(c.reasons, "key-not-vouched-for"); a.Facts.KeyRequired != relied {
 					t.Errorf("a CPU has to vouch for the key: %t", a.Facts.KeyRequired)
 				}
 				if (a.Status() == verdict.TierAffirming) != (c.identity == 2) {

@@ -38,6 +38,10 @@ const (
 	EndorsementKey = "HCLEkPub"
 )
 
+// LeadKey is the key id of the one key that signs the composites of a machine, in a
+// document of the same form that software of a TEE writes (decision D-128).
+const LeadKey = "AssizeLeadPub"
+
 const (
 	// MaxRuntimeData is the largest document in bytes. Those of Azure have about
 	// 1100 and have to fit into an NV index.

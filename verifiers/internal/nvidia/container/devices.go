@@ -9,6 +9,9 @@
 //     [{"arch": "HOPPER", "nonce": "<64 hex digits>", "evidence": "<base64 report>",
 //     "certificate": "<base64 of five PEM certificates>"}]
 //
+//     The same array in CBOR (MediaTypeCBOR, MediaTypeAliasCBOR) is read alike,
+//     see cbor.go;
+//
 //   - Intel Trust Authority's client (NVGPUType) names nonce and architecture
 //     once for several devices, see nvgpu;
 //
@@ -67,14 +70,19 @@ const (
 )
 
 var (
-	requiredMembers = []string{"arch", "certificate", "evidence", "nonce"}
+	requiredMembers = []string{memberArch, memberCertificate, memberEvidence, memberNonce}
 	// optionalMembers are what NVIDIA's SDKs write besides; nothing signs them.
 	// The version of the firmware is Intel's.
 	optionalMembers = []string{"driver_version", "vbios_version", "version", memberFirmware}
 )
 
-// memberFirmware is the hint in Intel's form.
-const memberFirmware = "firmware_version"
+const (
+	memberCertificate = "certificate"
+	memberEvidence    = "evidence"
+	memberNonce       = "nonce"
+	// memberFirmware is the hint in Intel's form.
+	memberFirmware = "firmware_version"
+)
 
 // ErrUnsupported says that a component is of a form that no scheme reads.
 var ErrUnsupported = errors.New("nvidia: unsupported evidence")
@@ -116,6 +124,9 @@ type Hints struct {
 // error. An item names none, and has to be sound for its chip to be seen; it may
 // be one that nobody reads, then the error wraps ErrUnsupported.
 func Arch(raw []byte) (string, error) {
+	if isCBOR(raw) {
+		return archCBOR(raw)
+	}
 	if (&reader{b: raw}).peek() == '{' {
 		d, err := decodeItem(raw)
 		if err != nil {
@@ -149,7 +160,7 @@ func Arch(raw []byte) (string, error) {
 		}
 	}
 	if arch == "" {
-		return "", errors.New("nvidia: device has no member \"arch\"")
+		return "", errNoArch
 	}
 	return arch, nil
 }
@@ -172,12 +183,20 @@ func (r *reader) archOf(known string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	arch := strings.ToUpper(string(value))
-	switch {
-	case arch == "" || len(arch) > maxArch:
-		return "", fmt.Errorf("nvidia: member \"arch\" of %d bytes, expected 1 to %d", len(arch), maxArch)
-	case known != "" && known != arch:
+	arch, err := checkArch(value)
+	if err == nil && known != "" && known != arch {
 		return "", fmt.Errorf("nvidia: device says it is a %q and a %q", known, arch)
+	}
+	return arch, err
+}
+
+var errNoArch = errors.New("nvidia: device has no member \"arch\"")
+
+// checkArch returns an architecture in upper case.
+func checkArch(value []byte) (string, error) {
+	arch := strings.ToUpper(string(value))
+	if arch == "" || len(arch) > maxArch {
+		return "", fmt.Errorf("nvidia: member \"arch\" of %d bytes, expected 1 to %d", len(arch), maxArch)
 	}
 	return arch, nil
 }
@@ -185,6 +204,9 @@ func (r *reader) archOf(known string) (string, error) {
 // Decode reads a component, which holds exactly one device, in one pass.
 // Everything in it must have its one expected form.
 func Decode(raw []byte) (*Device, error) {
+	if isCBOR(raw) {
+		return decodeCBOR(raw)
+	}
 	r := &reader{b: raw}
 	if r.peek() == '{' {
 		return decodeItem(raw)
@@ -206,11 +228,18 @@ func Decode(raw []byte) (*Device, error) {
 	if err := r.end(); err != nil {
 		return nil, err
 	}
+	return newDevice(members, nil, unknown)
+}
+
+// newDevice makes a device of its members: texts, and octets where a form has
+// bytes for what the texts encode.
+func newDevice(members, octets map[string][]byte, unknown []string) (*Device, error) {
 	for _, name := range requiredMembers {
-		if _, ok := members[name]; !ok {
+		if members[name] == nil && octets[name] == nil {
 			return nil, fmt.Errorf("nvidia: device has no member %q", name)
 		}
 	}
+	var err error
 	d := &Device{
 		Arch:   strings.ToUpper(string(members["arch"])),
 		Driver: string(members["driver_version"]), VBIOS: string(members["vbios_version"]), Unknown: unknown,
@@ -218,14 +247,20 @@ func Decode(raw []byte) (*Device, error) {
 	if d.Hints.Firmware, err = printable(members[memberFirmware]); err != nil {
 		return nil, fmt.Errorf("nvidia: member %q: %w", memberFirmware, err)
 	}
-	if d.Nonce, err = decodeNonce(members["nonce"]); err != nil {
-		return nil, err
+	if d.Nonce = octets[memberNonce]; d.Nonce == nil {
+		if d.Nonce, err = decodeNonce(members[memberNonce]); err != nil {
+			return nil, err
+		}
 	}
-	if d.Report, err = decodeBase64(members["evidence"], MaxReport); err != nil {
-		return nil, fmt.Errorf("nvidia: member \"evidence\": %w", err)
+	if d.Report = octets[memberEvidence]; d.Report == nil {
+		if d.Report, err = decodeBase64(members[memberEvidence], MaxReport); err != nil {
+			return nil, fmt.Errorf("nvidia: member %q: %w", memberEvidence, err)
+		}
 	}
-	if d.Chain, err = decodeBase64(members["certificate"], MaxChain); err != nil {
-		return nil, fmt.Errorf("nvidia: member \"certificate\": %w", err)
+	if d.Chain = octets[memberCertificate]; d.Chain == nil {
+		if d.Chain, err = decodeBase64(members[memberCertificate], MaxChain); err != nil {
+			return nil, fmt.Errorf("nvidia: member %q: %w", memberCertificate, err)
+		}
 	}
 	return d, nil
 }
@@ -284,13 +319,15 @@ func (r *reader) unknown(name string, already int) error {
 	return r.scalar(name, already)
 }
 
+var errUnknown = fmt.Errorf("nvidia: unknown members beyond %d of at most %d bytes", MaxUnknown, maxMemberName)
+
 // scalar steps over a value that means nothing here.
 func (r *reader) scalar(name string, already int) error {
 	switch c := r.peek(); {
 	case c == '{' || c == '[':
 		return fmt.Errorf("nvidia: unknown member %q is not a scalar", Clip(name))
 	case name == "" || len(name) > maxMemberName || already == MaxUnknown:
-		return fmt.Errorf("nvidia: unknown members beyond %d of at most %d bytes", MaxUnknown, maxMemberName)
+		return errUnknown
 	}
 	_, err := r.skip(0)
 	return err

@@ -12,7 +12,9 @@ import (
 )
 
 // Types are the media types of the forms.
-func Types() []string { return []string{MediaType, MediaTypeAlias, NVGPUType, ItemType} }
+func Types() []string {
+	return []string{MediaType, MediaTypeAlias, MediaTypeCBOR, MediaTypeAliasCBOR, NVGPUType, ItemType}
+}
 
 // Known reports whether base, the type of a media type without parameters, is
 // one of the container's.
@@ -30,6 +32,9 @@ func Many(base string) bool { return base != ItemType }
 func Split(base string, raw []byte) ([][]byte, error) {
 	if most := limits.Default().Leaf; len(raw) > most {
 		return nil, fmt.Errorf("nvidia: leaf of %d bytes, at most %d", len(raw), most)
+	}
+	if base == MediaTypeCBOR || base == MediaTypeAliasCBOR {
+		return splitCBOR(raw)
 	}
 	object := (&reader{b: raw}).peek() == '{'
 	switch {

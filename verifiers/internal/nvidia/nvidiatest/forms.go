@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // Composites are messages (CMW in JSON) that hold one device in every form in
@@ -27,9 +29,16 @@ func Composites(tb testing.TB, arch string, report, chain []byte) map[string][]b
 	if err != nil {
 		tb.Fatal(err)
 	}
+	texts := inCBOR(tb, map[string]any{
+		"arch": arch, "nonce": hex.EncodeToString(report[4 : 4+NonceSize]),
+		"evidence": base64.StdEncoding.EncodeToString(report), "certificate": base64.StdEncoding.EncodeToString(chain),
+	})
+	octets := inCBOR(tb, map[string]any{"arch": arch, "nonce": report[4 : 4+NonceSize], "evidence": report, "certificate": chain})
 	const (
 		sdk      = "application/vnd.veraison.nvidia-gpu-evidence+json"
 		alias    = "application/vnd.veraison.nv-gpu-evidence+json"
+		sdkCBOR  = "application/vnd.veraison.nvidia-gpu-evidence+cbor"
+		oldCBOR  = "application/vnd.veraison.nv-gpu-evidence+cbor"
 		intel    = "application/vnd.assize.intel-nvgpu+json"
 		itemType = "application/vnd.assize.nvidia-evidence-item+json"
 	)
@@ -39,10 +48,21 @@ func Composites(tb testing.TB, arch string, report, chain []byte) map[string][]b
 	}
 	return map[string][]byte{
 		"array": in(record(sdk, array)), "alias": in(record(alias, array)), "named array": in(record(sdk, []byte(named))),
+		"CBOR": in(record(sdkCBOR, texts)), "CBOR alias": in(record(oldCBOR, texts)), "CBOR bytes": in(record(sdkCBOR, octets)), "CBOR bytes alias": in(record(oldCBOR, octets)),
 		"item": in(item), "item alone": []byte(item), "item record": in(record(itemType, []byte(item))),
 		"input": []byte(input), "input inside": in(input),
 		"nvgpu": in(record(intel, nvgpu)), "nvgpu named": in(record(intel, []byte(`{"nvgpu":`+string(nvgpu)+`}`))),
 	}
+}
+
+// inCBOR is an array of one device.
+func inCBOR(tb testing.TB, members map[string]any) []byte {
+	tb.Helper()
+	raw, err := cbor.Marshal([]any{members})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
 }
 
 func record(typ string, value []byte) string {
