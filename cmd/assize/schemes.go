@@ -16,6 +16,7 @@ import (
 	"github.com/assize/assize/verifiers/all"
 	"github.com/assize/assize/verifiers/appraisal"
 	"github.com/assize/assize/verifiers/remote/nras"
+	"github.com/assize/assize/verifiers/spdm"
 )
 
 // newSchemes is "assize schemes": what this build can verify, and by which rules.
@@ -111,7 +112,7 @@ func newSchemesCheck() *cobra.Command {
 	return &cobra.Command{
 		Use:     "check FILE…",
 		Short:   "Check edited appraisal policies and print their identifiers",
-		Long:    "Check reads appraisal policies as appraise and serve do. The identifier that it prints is\nthe one that results made under the policy carry (ear.appraisal-policy-id).",
+		Long:    "Check reads appraisal policies as appraise and serve do. The identifier that it prints is\nthe one that results made under the policy carry (ear.appraisal-policy-id). What a policy\nmay say, and hardly means, is a warning on standard error.",
 		Example: "  assize schemes check snp.yaml tdx.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -123,6 +124,11 @@ func newSchemesCheck() *cobra.Command {
 			}
 			for _, name := range slices.Sorted(maps.Keys(policies)) {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s\n", policies[name].ID())
+			}
+			if p := policies[spdm.Name]; p != nil {
+				for _, w := range appraisal.Parameters[spdm.Parameters](p).Warnings() {
+					fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s: %s\n", spdm.Name, w)
+				}
 			}
 			return nil
 		},

@@ -179,6 +179,20 @@ func underPolicy(t *testing.T, dir string, files ...string) verdict.Appraisal {
 	return res.Components[0].Partial.Appraisal()
 }
 
+// A policy that an owner of devices could use to claim any maker is accepted, with a
+// warning that names the anchor, which the output has nothing of.
+func TestSchemesCheckWarns(t *testing.T) {
+	state := t.TempDir()
+	digest := strings.Repeat("ab", 32)
+	for rest, warned := range map[string]bool{"": false, ", slots: [0, 4]": true, ", slots: [0, 4], manufacturers: [ACME]": false} {
+		file := write(t, "spdm.yaml", []byte("scheme: dmtf-spdm\nparameters: {anchors: [{spki_sha256: "+digest+rest+"}]}\n"))
+		o := assize(t, state, "schemes", "check", file)
+		if o.code != 0 || strings.Contains(o.err, "anchors[0] ("+digest+")") != warned || !strings.HasPrefix(o.out, "dmtf-spdm:sha-256:") || strings.Contains(o.out, "warning") {
+			t.Errorf("%q: %d %s %s", rest, o.code, o.out, o.err)
+		}
+	}
+}
+
 // A policy that cannot be meant so is refused before anything is appraised, and
 // the message says which file and why.
 func TestPoliciesRefused(t *testing.T) {

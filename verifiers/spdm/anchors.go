@@ -54,6 +54,20 @@ func (p AnchorParameter) check() error {
 	return nil
 }
 
+// Warnings are sentences about what Check lets pass and an operator may not have
+// meant: the chain of a slot other than 0 is whoever's who last owned the device, so
+// that an anchor for it without manufacturers vouches for any name that an owner
+// writes there (decision D-131).
+func (p Parameters) Warnings() (out []string) {
+	for i, a := range p.Anchors {
+		if others := a.slots() &^ SlotFactory; others != 0 && len(a.Manufacturers) == 0 {
+			out = append(out, fmt.Sprintf("parameters: anchors[%d] (%s): an owner may write slots other than 0, and this anchor without manufacturers vouches there for devices of any maker",
+				i, a.SPKI+a.Certificate))
+		}
+	}
+	return out
+}
+
 func isHex(s string, size int) bool {
 	raw, err := hex.DecodeString(s)
 	return err == nil && len(raw) == size && hex.EncodeToString(raw) == s

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,21 @@ func TestSharedKey(t *testing.T) {
 	e.Anchors = []Anchor{{again, 1}}
 	_, err := Verify(d.evidence(t), e)
 	wantKind(t, err, KindRootHash)
+}
+
+// TestAnchorWarnings: an anchor for an owner's slots that may name any maker is named,
+// and accepted all the same.
+func TestAnchorWarnings(t *testing.T) {
+	p := defaultParameters()
+	digest := func(n int) string { return strings.Repeat(strconv.Itoa(n), 64) }
+	p.Anchors = []AnchorParameter{
+		{SPKI: digest(0)}, {SPKI: digest(1), Slots: []uint8{0}}, {SPKI: digest(2), Slots: []uint8{0, 4}}, {Certificate: digest(3), Slots: []uint8{7}},
+		{SPKI: digest(4), Slots: []uint8{0, 4}, Manufacturers: []string{"ACME"}},
+	}
+	w := p.Warnings()
+	if err := p.Check(); err != nil || len(w) != 2 || !strings.Contains(w[0], "anchors[2] ("+digest(2)+")") || !strings.Contains(w[1], "anchors[3] ("+digest(3)+")") {
+		t.Errorf("%v %q", err, w)
+	}
 }
 
 // TestRevocationLists: what makes a list none.

@@ -186,8 +186,9 @@ func (c *conversion) chains() error {
 		}
 	}
 	c.e.Chains = make(map[uint8][]byte, len(c.d.Certificates))
+	digests := c.chainDigests()
 	for slot, raw := range c.d.Certificates {
-		chain, err := chainStructure(raw, c.v, c.anchors)
+		chain, err := chainStructure(raw, c.v, c.anchors, digests[slot])
 		if err != nil {
 			return err
 		}
@@ -196,10 +197,29 @@ func (c *conversion) chains() error {
 	return nil
 }
 
+// chainDigests are those that the challenge has of whole chains, root hash included.
+// Nothing is in a transcript that cannot be read: compare says so.
+func (c *conversion) chainDigests() map[uint8][]byte {
+	out := make(map[uint8][]byte)
+	t, err := ParseChallengeTranscript(c.e.Challenge, c.v)
+	if err != nil {
+		return out
+	}
+	if t.Digests != nil {
+		for _, s := range t.Digests.Slots {
+			out[s.Number] = s.Digest
+		}
+	}
+	out[t.Request.Slot] = t.Response.ChainHash
+	return out
+}
+
 // chainStructure writes length and root hash before bare certificates. The root
 // hash is that of the first certificate if this is its own issuer, else that of
 // the anchor that issued it; with neither it is zero, and the chain leads nowhere.
-func chainStructure(raw []byte, v *VCA, anchors []*x509.Certificate) ([]byte, error) {
+// Of several such anchors, which have one name and key, it is the one with which the
+// structure has the digest, else the first (decision D-131).
+func chainStructure(raw []byte, v *VCA, anchors []*x509.Certificate, digest []byte) ([]byte, error) {
 	if len(raw) < 2 || raw[0] != 0x30 || raw[1] < 0x80 {
 		return raw, nil
 	}
@@ -207,19 +227,35 @@ func chainStructure(raw []byte, v *VCA, anchors []*x509.Certificate) ([]byte, er
 	if n > MaxChain || v.Version < Version14 && n > 1<<16-1 {
 		return nil, refuse(StageChain, KindMalformed, "chain", "certificate chain of %d bytes", n)
 	}
-	root := make([]byte, v.BaseHash.Size())
-	if x := firstCertificate(raw); x == nil {
-		// Whoever needs this chain finds out what is wrong with it.
-	} else if bytes.Equal(x.RawIssuer, x.RawSubject) {
-		root = v.BaseHash.sum(x.Raw)
-	} else if i := slices.IndexFunc(anchors, func(a *x509.Certificate) bool {
-		return bytes.Equal(x.RawIssuer, a.RawSubject) && x.CheckSignatureFrom(a) == nil
-	}); i >= 0 {
-		root = v.BaseHash.sum(anchors[i].Raw)
+	with := func(root []byte) []byte {
+		out := make([]byte, chainHeader, n)
+		binary.LittleEndian.PutUint32(out, uint32(n)) // below 1.4 the upper half is reserved, and zero
+		return append(append(out, root...), raw...)
 	}
-	out := make([]byte, chainHeader, n)
-	binary.LittleEndian.PutUint32(out, uint32(n)) // below 1.4 the upper half is reserved, and zero
-	return append(append(out, root...), raw...), nil
+	x := firstCertificate(raw)
+	if x == nil { // whoever needs this chain finds out what is wrong with it
+		return with(make([]byte, v.BaseHash.Size())), nil
+	}
+	if bytes.Equal(x.RawIssuer, x.RawSubject) {
+		return with(v.BaseHash.sum(x.Raw)), nil
+	}
+	var first []byte
+	for _, a := range anchors {
+		if !bytes.Equal(x.RawIssuer, a.RawSubject) || x.CheckSignatureFrom(a) != nil {
+			continue
+		}
+		chain := with(v.BaseHash.sum(a.Raw))
+		if bytes.Equal(v.BaseHash.sum(chain), digest) {
+			return chain, nil
+		}
+		if first == nil {
+			first = chain
+		}
+	}
+	if first == nil {
+		first = with(make([]byte, v.BaseHash.Size()))
+	}
+	return first, nil
 }
 
 const chainHeader = 4

@@ -4,6 +4,7 @@ package spdm
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -52,8 +53,8 @@ func TestTokenVectors(t *testing.T) {
 		if _, err := ParseVCA(e.VCA); err != nil || e.Chains[0] == nil || e.Measurements == nil && e.Challenge == nil {
 			continue
 		}
-		if file := "tdisp/interface-report.bin"; r.expected.TDISP != nil {
-			e.Report = vectors.Read(t, "spdm/"+r.name+"/"+file)
+		if r.expected.TDISP != nil {
+			e.Report = r.file(t, cmp.Or(r.expected.TDISP.File, "tdisp/interface-report.bin"))
 		}
 		d := convert(t, e, nil, r.roots()...)
 		if d.Err != nil || len(d.Contradictions) > 0 {
@@ -137,6 +138,36 @@ func TestTokenRootUnknown(t *testing.T) {
 	d.Evidence.Challenge = nil
 	_, err := Verify(d.Evidence, dev.expect())
 	wantKind(t, err, KindRootHash)
+}
+
+// TestTokenRoots: of two anchors of one name and key the chain gets the one that the
+// device signed for (decision D-131), whichever comes first.
+func TestTokenRoots(t *testing.T) {
+	for _, read := range []bool{true, false} {
+		dev := newDevice(t, func(d *device) { d.noRoot = true })
+		x := template("root", true)
+		x.NotBefore = at.AddDate(-2, 0, 0)
+		again := issue(t, x, x, dev.anchor.PublicKey, newKey(t, ECDSAP256))
+		e := dev.evidence(t)
+		if !read { // nothing tells, so the first one
+			e.Challenge = nil
+		}
+		for _, order := range [][]*x509.Certificate{{again, dev.anchor}, {dev.anchor, again}} {
+			d := convert(t, e, nil, order...)
+			if d.Err != nil || len(d.Contradictions) > 0 {
+				t.Fatal(d.Err, d.Contradictions)
+			}
+			if same := bytes.Equal(d.Evidence.Chains[0], dev.chain); same != (read || order[0] == dev.anchor) {
+				t.Errorf("the chain is rebuilt: %t", same)
+			}
+			x := dev.expect()
+			x.Anchors = []Anchor{{order[0], SlotFactory}, {order[1], SlotFactory}}
+			r, err := Verify(d.Evidence, x)
+			if err != nil || read && !r.Identity.Path[len(r.Identity.Path)-1].Equal(dev.anchor) {
+				t.Errorf("%v", err)
+			}
+		}
+	}
 }
 
 // TestTokenContradictions changes everything that a token restates (B9).

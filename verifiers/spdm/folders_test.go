@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"os"
@@ -102,6 +103,13 @@ func folders(t *testing.T, root string) (names []string) {
 		p.measure("", 0, 1, 0xFF, zero.blocks)
 		add(fmt.Sprintf("c-slot%d", slot), p)
 		add(fmt.Sprintf("c-slot%d-alone", slot), newTape(t, newDevice(t, slotOf(slot), versionOf(Version12))).usual())
+	}
+	for name, of := range map[string]func(*device){ // two chains, the usual requester
+		"p521": with(Version12, ECDSAP521, BaseSHA512, MeasurementSHA512), "p256": with(Version13, ECDSAP256, BaseSHA256, MeasurementSHA256),
+		"pss": with(Version13, RSAPSS3072, BaseSHA384, MeasurementSHA384), "large": with(Version14, ECDSAP384, BaseSHA384, MeasurementSHA384),
+	} {
+		both := func(d *device) { of(d); d.multi, d.large = d.version >= Version13, d.version >= Version14 }
+		add("c-two-"+name, newTape(t, newDevice(t, both), newDevice(t, both, slotOf(4))).usual())
 	}
 	habits(t, root, add)
 	return names
@@ -270,9 +278,57 @@ func TestFolders(t *testing.T) {
 			t.Errorf("%s was not walked", n)
 		}
 	}
+	checkElsewhere(t)
 	if !testing.Short() {
 		checkTampered(t, filepath.Join(dir, "spdm", "d13-multi-key"))
 	}
+}
+
+// checkElsewhere: a folder may lie deeper, hold its root as a file of its own, and
+// lack what the messages say as well; one of an algorithm that cannot be computed says
+// so. A root that is nowhere, and a refusal that the folder has no reason for, fail.
+func checkElsewhere(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "spdm", "made [by] others", "X-V12")
+	d := newDevice(t, with(Version12, Ed25519, BaseSHA512, MeasurementSHA384), func(d *device) { d.noRoot = true })
+	newTape(t, d).usual().write(folder)
+	read := func(file string) []byte {
+		raw, err := os.ReadFile(filepath.Join(folder, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	put := func(file string, raw []byte) {
+		if err := os.WriteFile(filepath.Join(folder, file), raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	walks := func(what string, good bool) {
+		if out, err := walk(t, dir); (err == nil) != good || !strings.Contains(out, "TestVectors/made_[by]_others/X-V12") || strings.Contains(out, "SKIP: TestVectors/") {
+			t.Errorf("%s: %v\n%s", what, err, out)
+		}
+	}
+	expected := read("expected.json")
+	put("expected.json", bytes.Replace(expected, []byte(`"base_asym":"Ed25519"`), []byte(`"base_asym":"EDDSA_25519"`), 1))
+	for _, file := range []string{"vca.bin", "m1.bin", "l1.bin", "slot0-cert0.der", "slot0-cert1.der"} {
+		if err := os.Remove(filepath.Join(folder, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	walks("root nowhere", false)
+	put("ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: d.anchor.Raw}))
+	walks("root in the folder", true)
+
+	messages := read("messages.bin") // Ed448 in place of Ed25519
+	for code, offset := range map[byte]int{0xE3: 8, 0x63: 12} {
+		copy(messages[bytes.Index(messages, []byte{byte(Version12), code})+offset:], le32(0x800))
+	}
+	put("messages.bin", messages)
+	walks("another algorithm than expected", false)
+	put("expected.json", bytes.Replace(expected, []byte(`"base_asym":"Ed25519"`), []byte(`"base_asym":"EDDSA_ED448"`), 1))
+	walks("unsupported", true)
 }
 
 // checkTampered changes what a folder holds or says of itself: the walk notices.

@@ -7,6 +7,8 @@ import "slices"
 // Recorder keeps the messages of one connection that enter transcripts, by the
 // rules of accumulation and reset of DSP0274. A collector feeds it every
 // exchange in order, without transport headers and padding; it keeps copies.
+// A message that came in chunks (CHUNK_SEND, CHUNK_GET) is given whole, as one
+// exchange, and without the exchanges that carried its chunks.
 //
 // L1 collects GET_MEASUREMENTS exchanges and is reset by a signed one, by any
 // other request and by an ERROR response. M1 starts again with every

@@ -4,11 +4,14 @@ package spdm
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
-	"maps"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +45,8 @@ type expectation struct {
 	BaseAsym      string `json:"base_asym"`
 	Meas          string `json:"measurement_hash"`
 	SignatureSize int    `json:"signature_length"`
+	Messages      string // the file of the index
+	Arguments     string `json:"emulator_arguments"`
 	Chains        map[string]struct {
 		File   string
 		Length int
@@ -101,35 +106,58 @@ func (s signatureOf) known() bool {
 	return slices.Contains([]string{"challenge", "measurements", "challenge-in-session", "measurements-in-session"}, s.Type)
 }
 
-func certificateOf(t testing.TB, raw []byte) *x509.Certificate {
+// recordings reads every folder of recorded messages.
+func recordings(t testing.TB) (out []*recorded) {
 	t.Helper()
-	x, err := x509.ParseCertificate(raw)
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range recordedNames(t) {
+		out = append(out, recording(t, name))
 	}
-	return x
+	return out
 }
 
-// recordings reads every folder of recorded messages, whatever its name. A folder
-// with messages that does not say what to expect of them is an error.
-func recordings(t testing.TB) []*recorded {
+// recordedNames are the folders of recorded messages, whatever their names and
+// however deep they lie. One with messages that does not say what to expect of them
+// is among them, and cannot be read.
+func recordedNames(t testing.TB) (out []string) {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(vectors.Dir(t), "spdm", "*", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	folders := map[string]bool{}
-	for _, f := range all {
-		if folder, file := filepath.Split(f); file == "expected.json" || file == "messages.bin" || file == "capture.pcap" {
-			folders[filepath.Base(folder)] = true
+	top := filepath.Join(vectors.Dir(t), "spdm")
+	for _, folder := range below(t, top, func(file string) bool {
+		return file == "expected.json" || file == "messages.bin" || file == "capture.pcap"
+	}) {
+		name, err := filepath.Rel(top, filepath.Dir(folder))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	var out []*recorded
-	for _, name := range slices.Sorted(maps.Keys(folders)) {
-		out = append(out, recording(t, name))
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
 	}
 	if len(out) == 0 {
 		t.Fatal("no folder of recorded SPDM messages")
+	}
+	return out
+}
+
+// below lists files by folder, through symbolic links too.
+func below(t testing.TB, dir string, want func(file string) bool) (out []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deeper []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if info, err := os.Stat(path); err != nil {
+			t.Fatal(err)
+		} else if info.IsDir() {
+			deeper = append(deeper, path)
+		} else if want(e.Name()) {
+			out = append(out, path)
+		}
+	}
+	for _, d := range deeper {
+		out = append(out, below(t, d, want)...)
 	}
 	return out
 }
@@ -155,11 +183,11 @@ func recording(t testing.TB, name string) *recorded {
 	if !there("") { // a folder that a test names
 		vectors.Read(t, "spdm/"+name+"/expected.json")
 	}
-	r.messages = read("messages.bin")
-	if err := json.Unmarshal(read("index.json"), &r.index); err != nil {
+	if err := json.Unmarshal(read("expected.json"), &r.expected); err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(read("expected.json"), &r.expected); err != nil {
+	r.messages = read("messages.bin")
+	if err := json.Unmarshal(read(cmp.Or(r.expected.Messages, "index.json")), &r.index); err != nil {
 		t.Fatal(err)
 	}
 	for slot := range uint8(MaxSlots) {
@@ -178,42 +206,80 @@ func recording(t testing.TB, name string) *recorded {
 	return r
 }
 
-// trust takes the roots that stand beside the folders for every slot whose chain
-// begins with one of them, or with none at all. A slot with another root has an
-// anchor of its own, which no other slot trusts.
-func (r *recorded) trust(t testing.TB) {
+// file is an optional file of the folder, nil without it.
+func (r *recorded) file(t testing.TB, name string) []byte {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(vectors.Dir(t), "spdm", "roots", "*.der"))
-	if err != nil {
+	if name == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(filepath.Join(vectors.Dir(t), "spdm", r.name, filepath.FromSlash(name)))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	var known []Anchor
-	for _, f := range files {
-		known = append(known, Anchor{certificateOf(t, vectors.Read(t, "spdm/roots/"+filepath.Base(f))), SlotFactory})
+	return raw
+}
+
+// trust takes the roots that stand beside the folders, each for every slot whose
+// chain names it by its hash, and all for the factory slot. A root that is none of
+// them is in the chain itself or in any other file below spdm, and an anchor for that
+// slot alone.
+func (r *recorded) trust(t testing.TB) {
+	t.Helper()
+	top := filepath.Join(vectors.Dir(t), "spdm")
+	known := certificatesBelow(t, filepath.Join(top, "roots"))
+	v, err := ParseVCA(r.record(false).VCA())
+	if err != nil { // nothing of it can be verified
+		r.anchors = known
+		return
 	}
-	for slot := range uint8(MaxSlots) {
-		chain, ok := r.expected.Chains[fmt.Sprint(slot)]
-		if !ok {
+	var others []Anchor
+	for slot, raw := range r.chains {
+		chain, err := ParseChain(raw, v)
+		if err != nil {
+			t.Fatal(r.name, err)
+		}
+		named := func(a Anchor) bool { return bytes.Equal(v.BaseHash.sum(a.Certificate.Raw), chain.RootHash) }
+		if i := slices.IndexFunc(known, named); i >= 0 {
+			known[i].Slots |= 1 << slot
 			continue
 		}
-		own := false
-		for i := range known {
-			if first := r.der[slot]; len(first) > 0 && bytes.Equal(first[0], known[i].Certificate.Raw) {
-				known[i].Slots |= 1 << slot
-				own = true
-			}
+		if a := (Anchor{chain.Certificates[0], 1 << slot}); named(a) {
+			r.anchors = append(r.anchors, a)
+			continue
 		}
-		switch {
-		case own:
-		case chain.RootIsFirst != nil && !*chain.RootIsFirst:
-			for i := range known {
-				known[i].Slots |= 1 << slot
-			}
-		case len(r.der[slot]) > 0:
-			r.anchors = append(r.anchors, Anchor{certificateOf(t, r.der[slot][0]), 1 << slot})
+		if others == nil {
+			others = certificatesBelow(t, top)
 		}
+		i := slices.IndexFunc(others, named)
+		if i < 0 {
+			t.Fatalf("%s: the root of chain %d, %x, is in no file", r.name, slot, chain.RootHash)
+		}
+		r.anchors = append(r.anchors, Anchor{others[i].Certificate, 1 << slot})
 	}
 	r.anchors = append(r.anchors, known...)
+}
+
+// certificatesBelow are the certificates in files of their own, as anchors for the
+// factory slot. One with a key that cannot be read here is of no use.
+func certificatesBelow(t testing.TB, dir string) (out []Anchor) {
+	t.Helper()
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	forms := []string{".der", ".cer", ".crt", ".pem", ".bin"}
+	for _, path := range below(t, dir, func(file string) bool { return slices.Contains(forms, strings.ToLower(filepath.Ext(file))) }) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if block, _ := pem.Decode(raw); block != nil {
+			raw = block.Bytes
+		}
+		if x, err := x509.ParseCertificate(raw); err == nil {
+			out = append(out, Anchor{x, SlotFactory})
+		}
+	}
+	return out
 }
 
 // roots are the anchors that chains without a root may lead to: those whose hash the

@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -176,6 +178,9 @@ func TestSampleVectors(t *testing.T) {
 				} `json:"comid_reference_triples"`
 			} `json:"comid_triples"`
 		} `json:"corim_tags"`
+	}
+	if _, err := os.Stat(filepath.Join(vectors.Dir(t), "spdm", "sample-comid-dmtf.json")); err != nil && len(recordedNames(t)) < recordedHere {
+		t.Skip("somebody's own recordings, without DMTF's sample")
 	}
 	if err := json.Unmarshal(vectors.Read(t, "spdm/sample-comid-dmtf.json"), &doc); err != nil {
 		t.Fatal(err)

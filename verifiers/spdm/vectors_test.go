@@ -19,7 +19,7 @@ import (
 // every signature with the octets that it covers.
 func (r *recorded) checkFolder(t *testing.T, v *VCA) {
 	t.Helper()
-	if given := vectors.Read(t, "spdm/"+r.name+"/vca.bin"); !bytes.Equal(v.Raw, given) {
+	if given := r.file(t, "vca.bin"); given != nil && !bytes.Equal(v.Raw, given) {
 		t.Fatalf("negotiation of %d bytes, vca.bin has %d", len(v.Raw), len(given))
 	}
 	r.checkNegotiation(t, v)
@@ -40,7 +40,8 @@ func (r *recorded) checkFolder(t *testing.T, v *VCA) {
 
 // plainName makes names of algorithms comparable.
 func plainName(s string) string {
-	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
+	s = strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
+	return strings.NewReplacer("eddsaed", "ed", "eddsa", "ed").Replace(s)
 }
 
 func (r *recorded) checkNegotiation(t *testing.T, v *VCA) {
@@ -125,14 +126,15 @@ func (r *recorded) checkUnsigned(t *testing.T, v *VCA, pending []byte) {
 	if _, err := ParseMeasurementTranscript(pending, v); KindOf(err) != KindUnsigned {
 		t.Fatal(err)
 	}
-	if len(r.expected.Blocks) == 0 {
+	req, rsp := r.file(t, "measurements-req.bin"), r.file(t, "measurements-rsp.bin")
+	if len(r.expected.Blocks) == 0 || req == nil || rsp == nil {
 		return
 	}
-	g, err := ParseGetMeasurements(vectors.Read(t, "spdm/"+r.name+"/measurements-req.bin"), v)
+	g, err := ParseGetMeasurements(req, v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := ParseMeasurements(vectors.Read(t, "spdm/"+r.name+"/measurements-rsp.bin"), v, g)
+	m, err := ParseMeasurements(rsp, v, g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +177,7 @@ func (r *recorded) covered(t *testing.T, s signatureOf) (signed, sig []byte, slo
 func (r *recorded) checkSignature(t *testing.T, s signatureOf) {
 	t.Helper()
 	signed, sig, slot := r.covered(t, s)
-	if s.File != "" && !bytes.Equal(signed, vectors.Read(t, "spdm/"+r.name+"/"+s.File)) {
+	if given := r.file(t, s.File); given != nil && !bytes.Equal(signed, given) {
 		t.Fatalf("%s: transcript of %d bytes", s.File, len(signed))
 	}
 	v, err := ParseVCA(r.of(t, s).VCA)
