@@ -129,7 +129,7 @@ func New(o Options) (http.Handler, error) {
 	s.topologies(mux)
 	if o.Verdicts != nil {
 		var err error
-		if s.memory, err = newMemory(*o.Verdicts); err != nil {
+		if s.memory, err = newMemory(*o.Verdicts, readsPerSlot*o.InFlight); err != nil {
 			return nil, err
 		}
 		mux.HandleFunc("GET /v1/verdicts/{id}", s.getVerdict)

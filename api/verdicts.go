@@ -36,9 +36,13 @@ type Verdicts struct {
 const (
 	keptVerdicts     = 1024
 	keptVerdictBytes = 64 << 20
-	// keptOverhead stands for what a verdict takes beside its token and evidence: the
-	// same again, decoded, and a little.
+	// A verdict takes keptPerToken times the size of its token, since it is kept decoded,
+	// too, and keptOverhead besides; measured with results that have many claims.
+	keptPerToken = 5
 	keptOverhead = 4 << 10
+	// readsPerSlot is how many verdicts are answered with again at once, for each
+	// appraisal that can run: with its evidence, an answer is as large as a request.
+	readsPerSlot = 4
 )
 
 // answered is a verdict with what its forms are made from.
@@ -49,7 +53,7 @@ type answered struct {
 }
 
 func (a answered) size() int64 {
-	return 2*int64(len(a.res.Token)) + int64(len(a.req.Evidence)) + keptOverhead
+	return keptPerToken*int64(len(a.res.Token)) + int64(len(a.req.Evidence)) + keptOverhead
 }
 
 // memory keeps the latest verdicts. Entries are in the order in which they came,
@@ -60,6 +64,9 @@ type memory struct {
 	bytes int64
 	order *list.List // of *remembered, the oldest first
 	byKey map[[32]byte]*list.Element
+	// answers bounds the signing and the memory of GET, apart from what appraisals have:
+	// who only reads never keeps anybody from being appraised (decision D-125).
+	answers chan struct{}
 }
 
 type remembered struct {
@@ -68,7 +75,8 @@ type remembered struct {
 	until time.Time
 }
 
-func newMemory(o Verdicts) (*memory, error) {
+// newMemory keeps verdicts, and lets answers of them be made at once.
+func newMemory(o Verdicts, answers int) (*memory, error) {
 	if o.Random == nil || o.Clock == nil {
 		return nil, errors.New("api: verdicts are kept, but there is no randomness or no clock")
 	}
@@ -81,7 +89,7 @@ func newMemory(o Verdicts) (*memory, error) {
 	if o.MaxAge <= 0 {
 		o.MaxAge = limits.Session
 	}
-	return &memory{o: o, order: list.New(), byKey: map[[32]byte]*list.Element{}}, nil
+	return &memory{o: o, order: list.New(), byKey: map[[32]byte]*list.Element{}, answers: make(chan struct{}, answers)}, nil
 }
 
 // keep gives a verdict an identifier of 128 random bits in hexadecimal digits, ""
@@ -163,7 +171,15 @@ func (s *server) getVerdict(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	forms, ok := s.wanted(w, r, a.parallel)
-	if ok {
+	if !ok {
+		return
+	}
+	select {
+	case s.memory.answers <- struct{}{}:
+		defer func() { <-s.memory.answers }()
 		s.answer(w, r, forms, a)
+	default:
+		w.Header().Set("Retry-After", "1")
+		s.problem(w, r, problem{Status: http.StatusTooManyRequests, Code: "busy", Detail: "too many verdicts are being fetched"})
 	}
 }

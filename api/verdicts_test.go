@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -120,7 +121,7 @@ func TestVerdictsAreForgotten(t *testing.T) {
 	if status(h, first) != 200 || status(h, second) != 200 {
 		t.Error("two that fit")
 	}
-	third = kept(t, h, strings.Repeat(" ", 91_000))
+	third = kept(t, h, strings.Repeat(" ", 83_000))
 	if status(h, first) != 404 || status(h, second) != 404 || status(h, third) != 200 {
 		t.Error("more bytes than there may be")
 	}
@@ -198,6 +199,46 @@ func TestVerdictsAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// slow is a client that takes its answer when it likes.
+type slow struct {
+	*httptest.ResponseRecorder
+	asked, take chan struct{}
+}
+
+func (s slow) Write(b []byte) (int, error) {
+	s.asked <- struct{}{}
+	<-s.take
+	return s.ResponseRecorder.Write(b)
+}
+
+// Answers of kept verdicts are bounded, and take no place of an appraisal.
+func TestVerdictsAtOnceAreBounded(t *testing.T) {
+	spec := openapi(t)
+	h, _ := keeping(t, Verdicts{}, func(o *Options) { o.InFlight = 1 })
+	place := kept(t, h, "{}")
+	asked, take := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	for range readsPerSlot {
+		all.Go(func() {
+			h.ServeHTTP(slow{httptest.NewRecorder(), asked, take}, httptest.NewRequest(http.MethodGet, place, nil))
+		})
+		<-asked
+	}
+	w := call(h, "GET", place, nil)
+	spec.declared(t, "GET", "/v1/verdicts/{id}", w)
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+		t.Errorf("one more is answered with: %d", w.Code)
+	}
+	if kept(t, h, "{}") == "" {
+		t.Error("who reads keeps others from being appraised")
+	}
+	close(take)
+	all.Wait()
+	if status(h, place) != 200 {
+		t.Error("the places are not given back")
+	}
 }
 
 // named is a Topologies in memory.

@@ -62,6 +62,9 @@ func restsOn(b verdict.Binding) string {
 	case b.Status == statusBroken:
 		return "nothing: the commitment is there and does not match, so one of the two was replaced, or was committed to in another session"
 	case b.Status != statusBound && (b.Kind == binding.KindNonce || b.Kind == binding.KindDerivedNonce):
+		if b.Expected != "" && b.Expected == b.Observed { // which is about the first end alone
+			return fmt.Sprintf("nothing: the evidence of %s has the challenge, and that of %s does not answer it, or one of the two is not believed", b.From, b.To)
+		}
 		return "nothing: one of the two does not answer the challenge of the session"
 	case b.Status != statusBound:
 		return "nothing: there was no commitment to compare"

@@ -256,6 +256,10 @@ func TestEdges(t *testing.T) {
 	if e.Edges[0].Status != "absent" || e.Edges[0].Remedy != "" || !strings.Contains(e.Edges[0].RestsOn, "does not answer the challenge") {
 		t.Errorf("a component that is bound otherwise: %+v", e.Edges[0])
 	}
+	d.Bindings[0].Expected, d.Bindings[0].Observed = "aa", "aa" // the device answers, and the CPU does not
+	if e = of(t, d); !strings.Contains(e.Edges[0].RestsOn, "gpu/0 has the challenge, and that of cpu does not") {
+		t.Errorf("%+v", e.Edges[0])
+	}
 	d.Bindings[1].Status, d.Bindings[1].Strength = "broken", "none"
 	e = of(t, d)
 	if e.Edges[0].Status != "broken" || !strings.Contains(e.Edges[1].Remedy, "one challenge") {

@@ -72,6 +72,11 @@ func Check(ctx context.Context, token []byte, o Options) (*Verdict, error) {
 	if err != nil {
 		return nil, refusal(err)
 	}
+	if bundle.Format != "" {
+		if err := bundle.CheckFormat(); err != nil {
+			return nil, refuse(verdict.ReasonBadAAR, err)
+		}
+	}
 	if age := o.Now.Sub(lead.Time); o.MaxAge > 0 && age > o.MaxAge {
 		return nil, refuse(verdict.ReasonAARStale, fmt.Errorf("the verdict is %s old, older than %s", age, o.MaxAge))
 	}

@@ -134,6 +134,17 @@ func TestFormats(t *testing.T) {
 				t.Errorf("%s %s: %s %v", f, name, v.Tier, v.Reasons)
 			}
 		}
+		// Who goes by the media type of a bundle must not read something else in it.
+		for _, other := range verdict.Formats() {
+			if !other.Verifiable() || other == f {
+				continue
+			}
+			bundle, err := verdict.EncodeBundle(verdict.Bundle{Verdict: token, Format: other, Evidence: raw})
+			check0(t, err)
+			if v, err := w.ask(bundle, nil); refused(err) != verdict.ReasonBadAAR || v != nil {
+				t.Errorf("%s announced as %s: %v", f, other, err)
+			}
+		}
 	}
 }
 

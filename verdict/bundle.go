@@ -9,6 +9,7 @@ import (
 
 	"github.com/assize/assize/evidence"
 	"github.com/assize/assize/internal/limits"
+	"github.com/assize/assize/trust"
 )
 
 // BundleType is the collection type of a bundle: a JSON CMW collection with the
@@ -119,6 +120,24 @@ func DecodeBundle(raw []byte) (Bundle, error) {
 		}
 	}
 	return b, nil
+}
+
+// CheckFormat refuses a bundle whose verdict is of another format than its record
+// says, so that nobody who goes by the media type reads something else in it. It
+// verifies nothing.
+func (b Bundle) CheckFormat() error {
+	claims, err := unverifiedClaims(b.Verdict)
+	if err != nil {
+		return fmt.Errorf("verdict: bundle: %w", err)
+	}
+	o, err := claimsOfToken(b.Verdict, claims)
+	if err != nil {
+		return fmt.Errorf("verdict: bundle: %w", err)
+	}
+	if b.Format.Binary() != trust.IsCWT(b.Verdict) || o[claimProfile] != b.Format.Profile() {
+		return fmt.Errorf("verdict: bundle: the verdict is announced as %s, and is another one", b.Format.MediaType())
+	}
+	return nil
 }
 
 // verifiableType is the format of a media type that VerifyResult reads, "" for

@@ -25,13 +25,7 @@ type statedP04 struct {
 // profile ProfileP23 says it, so that all the checks are the same; the second
 // value is for what only the former has, nil for the latter.
 func parseAggregate(token, claims []byte) (resultHead, *statedP04, error) {
-	var o object
-	var err error
-	if trust.IsCWT(token) {
-		o, err = objectOfCBOR(claims)
-	} else {
-		o, err = trust.ParseObject(claims, resultDepth)
-	}
+	o, err := claimsOfToken(token, claims)
 	if err != nil {
 		return resultHead{}, nil, err
 	}
@@ -50,6 +44,14 @@ func parseAggregate(token, claims []byte) (resultHead, *statedP04, error) {
 	}
 	h, err := readHead(nil, flat)
 	return h, stated, err
+}
+
+// claimsOfToken decodes the claims of a token, in the encoding that it has.
+func claimsOfToken(token, claims []byte) (object, error) {
+	if trust.IsCWT(token) {
+		return objectOfCBOR(claims)
+	}
+	return trust.ParseObject(claims, resultDepth)
 }
 
 // fromP04 gives a result by profile ProfileP04 the form of one by ProfileP23.

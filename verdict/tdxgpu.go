@@ -201,12 +201,16 @@ func claimsOfTDX(in map[string]any) map[string]any {
 // guest is.
 //
 //   - "true": edges that are strong and bound lead from every other component to the
-//     root, no edge is broken, and the lead found nothing unbound.
+//     root, no edge is broken, the lead found nothing unbound, and every part, the
+//     root included, is affirming or a warning to all verifiers that were asked: a
+//     commitment to evidence that is nobody's, or of another session, ties nothing
+//     (decision D-127).
 //   - "false": an edge is broken, or the lead has looked at a component with a
-//     result, for a session with a nonce, and no such edges lead from it.
+//     result, for a session with a nonce, and no such edges lead from it; or they
+//     do, and a part is contraindicated, or redundant verifiers disagree about it.
 //   - "unknown": neither; there is a component about which nothing can be said,
-//     because it or the root has no result, no edge names it, or there was no
-//     nonce.
+//     because it or the root has no result, no edge names it, there was no nonce,
+//     or not every redundant verifier has answered.
 func (r *Result) allBound() string {
 	if slices.ContainsFunc(r.Bindings, func(b Binding) bool { return b.Status == "broken" }) {
 		return boundFalse
@@ -228,6 +232,27 @@ func (r *Result) allBound() string {
 	unbound := func(c Cap) bool { return c.Reason.Code == ReasonUnboundComponent || c.Reason.Code == ReasonNonceBound }
 	if word == boundTrue && slices.ContainsFunc(r.Caps, unbound) {
 		return boundFalse
+	}
+	if word == boundTrue {
+		return r.allVouched()
+	}
+	return word
+}
+
+// allVouched is boundTrue where what is bound is what it says it is: of evidence that
+// its verifiers do not believe, or not all of them, nobody knows whose it is.
+func (r *Result) allVouched() string {
+	word := boundTrue
+	for _, c := range r.Components {
+		said := func(code string) bool {
+			return slices.ContainsFunc(c.Reasons, func(one Reason) bool { return one.Code == code })
+		}
+		switch {
+		case c.Tier().WorseThan(TierWarning) || said(ReasonDisagreement):
+			return boundFalse
+		case said(ReasonQuorumIncomplete):
+			word = boundUnknown
+		}
 	}
 	return word
 }

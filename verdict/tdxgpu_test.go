@@ -135,6 +135,9 @@ func TestAllBound(t *testing.T) {
 	l := newLab(t, trust.EdDSA)
 	nonce := Binding{From: "gpu/1", To: "cpu", Kind: "common-nonce", Strength: "nonce", Status: "bound"}
 	absent := Binding{From: "gpu/1", To: "cpu", Kind: "common-nonce", Strength: "none", Status: "absent"}
+	good, warned := testAppraisal(), testAppraisal()
+	warned.Vector[Executables] = ClaimUnrecognized
+	warned.Fail(ReasonNoReferenceValues, "executables")
 	for name, c := range map[string]struct {
 		change func(r *Result)
 		want   string
@@ -170,6 +173,15 @@ func TestAllBound(t *testing.T) {
 			r.Caps = append(r.Caps, Cap{Tier: TierAffirming, Reason: Reason{Code: ReasonNonceBound}})
 		}, "false"},
 		"strong and absent": {func(r *Result) { r.Bindings[1].Status = "absent" }, "false"},
+		// What nobody believes is bound to nothing, whoever commits to its bytes.
+		"a warning":                     {func(r *Result) { r.Components[0].Lowered[Executables] = ClaimUnrecognized }, "true"},
+		"a device that is not believed": {func(r *Result) { r.Components[0].Lowered[Hardware] = ClaimUnknownDevice }, "false"},
+		"a root that is not believed":   {func(r *Result) { r.Components[2].Lowered[Hardware] = ClaimUnknownDevice }, "false"},
+		"a device that answers nothing": {func(r *Result) { r.Components[0].Reasons = []Reason{{Code: ReasonNonceMismatch}} }, "false"},
+		"verifiers that agree":          {func(r *Result) { r.Components[0] = l.redundant(t, "gpu/0", 2, 2, good, good) }, "true"},
+		"verifiers that disagree":       {func(r *Result) { r.Components[0] = l.redundant(t, "gpu/0", 2, 2, good, warned) }, "false"},
+		"verifiers that have not said":  {func(r *Result) { r.Components[0] = l.redundant(t, "gpu/0", 1, 2, good) }, "unknown"},
+		"too few verifiers":             {func(r *Result) { r.Components[0] = l.redundant(t, "gpu/0", 2, 2, good) }, "false"},
 	} {
 		r := l.machine(t, 2) // gpu/0, gpu/1, cpu
 		r.Bindings = []Binding{strongEdge("gpu/0", "cpu"), strongEdge("gpu/1", "cpu")}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,9 @@ import (
 	"github.com/assize/assize/orchestrator"
 	"github.com/assize/assize/topologies"
 	"github.com/assize/assize/verdict"
+	"github.com/assize/assize/verifiers"
+	"github.com/assize/assize/verifiers/all"
+	"github.com/assize/assize/verifiers/nvidiagpu"
 )
 
 // appraiseFlags are the flags of "assize appraise".
@@ -68,6 +72,9 @@ Of several files the worst tier decides the exit status:
 			if err := errors.Join(f.include.check(f.output), f.replay.check(cmd, f.output, args)); err != nil {
 				return err
 			}
+			if err := f.named(); err != nil {
+				return err
+			}
 			if f.replay.bundle != "" {
 				return runReplay(cmd, g, f)
 			}
@@ -94,6 +101,26 @@ Of several files the worst tier decides the exit status:
 	fl.StringArrayVar(&f.attesters, "attesters", nil, "JWK set with the keys of lead attesters that sign whole composites (repeatable)")
 	fl.StringVarP(&f.output, "output", "o", "text", "text, json, a signed verdict (ear, ear-p04, cwt or tdx-gpu: see docs/formats.md), bundle (signed verdict with its evidence) or pars (the signed results of a parallel topology, for assize verdict combine)")
 	return cmd
+}
+
+// named refuses a policy that cannot be had and a demand that is none before anything
+// is appraised, as assize verdict verify does, and a dry run that nobody would see.
+func (f *appraiseFlags) named() error {
+	for flag, text := range map[string]string{"--policy": f.policy, "--dry-run": f.dryRun} {
+		if text == "" {
+			continue
+		}
+		if _, err := loadPolicy(text); err != nil {
+			return usage("%s: %w", flag, err)
+		}
+	}
+	if _, err := loadRequirements(f.require, verdict.SourceConfiguration); err != nil {
+		return usage("--require: %w", err)
+	}
+	if f.dryRun != "" && f.output != "text" && f.output != "json" {
+		return usage("--dry-run: only -o text and -o json say what came of it, not %s", f.output)
+	}
+	return nil
 }
 
 func runAppraise(cmd *cobra.Command, g *globals, f *appraiseFlags, files []string) error {
@@ -171,12 +198,36 @@ func appraiseFile(cmd *cobra.Command, s *stack, f *appraiseFlags, r orchestrator
 	r.Evidence = raw
 	res, err := s.lead.Appraise(cmd.Context(), r)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w%s", file, err, bareHint(err, raw))
 	}
 	if f.include.kinds != nil {
 		return res, s.printBundle(cmd, f, r, res)
 	}
 	return res, printResult(cmd, f.output, res, r, s.lead.Sign)
+}
+
+// bareHint says what to do with a file that is no CMW because it is what NVIDIA's
+// tools write for their devices alone. It is "" for anything else: what a file
+// looks like never decides how it is read.
+func bareHint(err error, raw []byte) string {
+	var bad *evidence.Error
+	if !errors.As(err, &bad) {
+		return ""
+	}
+	sc := nvidiagpu.Scheme()
+	set, err := all.Set()
+	if err != nil {
+		return ""
+	}
+	for _, pattern := range sc.Accepts {
+		mt := evidence.MediaType{Base: pattern.Base}
+		parts, _, err := set.Parts(mt, raw)
+		if err != nil || !slices.ContainsFunc(parts, func(p verifiers.Part) bool { return p.Err == nil }) {
+			continue
+		}
+		return fmt.Sprintf("\nThis looks like a bare value of type %s. Evidence comes as a CMW, which names its type: make a record of it, [%q, \"<base64url of the file, without padding>\"], or an entry of a collection beside the CPU's", mt, mt)
+	}
+	return ""
 }
 
 func printResult(cmd *cobra.Command, output string, res *verdict.Result, r orchestrator.Request, sign func(*verdict.Result, verdict.Format) ([]byte, error)) error {

@@ -71,8 +71,9 @@ func TestAppraiseByPolicy(t *testing.T) {
 	for name, add := range map[string][]string{
 		"no such policy": {"--policy", "nosuch"}, "no such file": {"--policy", "./nosuch.rego"}, "no Rego": {"--policy", args[1]},
 		"no demand": {"--require", "gpu=many"}, "no such policy to try": {"--dry-run", "nosuch"}, "empty": {"--policy", ""},
+		"a dry run that nobody sees": {"--dry-run", "strict", "-o", "ear"}, "one in a bundle": {"--dry-run", "strict", "-o", "bundle"},
 	} {
-		if o := assize(t, state, slices.Concat(args, add)...); o.code != exitFailed && o.code != exitUsage {
+		if o := assize(t, state, slices.Concat(args, add)...); o.code != exitUsage || o.out != "" {
 			t.Errorf("%s: %d %s", name, o.code, o.out)
 		}
 	}

@@ -131,7 +131,18 @@ func runReplay(cmd *cobra.Command, g *globals, f *appraiseFlags) error {
 	if f.replay.same && !p.report.Reproduced {
 		return fmt.Errorf("not reproduced: %d differences", len(p.report.Differences))
 	}
-	return tierExit(now.Outcome.Tier)
+	return tierExit(p.exitTier(now.Outcome.Tier))
+}
+
+// exitTier is the tier for the exit status. Whoever makes bundles can exchange what
+// the verdict has no digest of, as reference values; so nothing that a bundle brings
+// makes the status better than that of the verdict in it. What the caller chooses, a
+// time or a policy of his own, does.
+func (p *replay) exitTier(now verdict.Tier) verdict.Tier {
+	if f := p.flags; f.at != "" || f.policy != "" || len(f.policies) > 0 {
+		return now
+	}
+	return verdict.Worst(now, p.recorded.Outcome.Tier)
 }
 
 // open reads the bundle and the verdict in it, and refuses what does not belong
@@ -168,6 +179,9 @@ func (p *replay) open(raw []byte) error {
 	}
 	if p.recorded, err = verdict.VerifyResult(p.bundle.Verdict, verdict.Intake{Now: p.clock, IgnoreAge: true}, p.keys); err != nil {
 		return fmt.Errorf("the recorded verdict: %w", err)
+	}
+	if err := p.bundle.CheckFormat(); err != nil {
+		return err
 	}
 	if p.bundle.Evidence == nil {
 		return errors.New("the evidence is in the bundle by its digest only: there is nothing to appraise")

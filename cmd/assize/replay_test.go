@@ -279,6 +279,35 @@ func TestReplayUnderAnotherPolicy(t *testing.T) {
 	}
 }
 
+// What a bundle brings never makes the exit status better than the verdict in it: who
+// makes bundles can exchange what the verdict has no digest of. What the caller says
+// does.
+func TestReplayIsNoBetterForWhatABundleBrings(t *testing.T) {
+	r := newSimulatedRun(t, "cpu-gpu")
+	strict := write(t, "tdx.yaml", []byte("scheme: intel-tdx\nfindings:\n  tcb-up-to-date: {hardware: 32}\n"))
+	file, code := r.bundle(t, "--include", "all", "--evidence-policy", strict)
+	if code != exitWarning {
+		t.Fatal(code)
+	}
+	const lax = "scheme: intel-tdx\nfindings: {}\n"
+	eased := changed(t, file, func(b *verdict.Bundle) {
+		i := item(t, b, verdict.ItemPolicies, namedEdited+"intel-tdx")
+		*i = verdict.NewItem(i.Kind, i.Name, i.MediaType, []byte(lax))
+	})
+	got, o := replayed(t, t.TempDir(), eased, "--use-included-roots")
+	if o.code != exitWarning || got.Reproduced || got.Tier != verdict.TierAffirming || got.Was != verdict.TierWarning || len(got.Differences) == 0 ||
+		!strings.Contains(strings.Join(got.Notes, " "), "exit status is that of the recorded verdict") {
+		t.Errorf("%d %+v %s", o.code, got, o.err)
+	}
+	if got, o := replayed(t, t.TempDir(), eased, "--use-included-roots", "--require-same"); o.code != exitFailed || got.Reproduced {
+		t.Errorf("%d %+v", o.code, got)
+	}
+	own := write(t, "own.yaml", []byte(lax))
+	if got, o := replayed(t, t.TempDir(), file, "--use-included-roots", "--evidence-policy", own); o.code != exitAffirming || got.Tier != verdict.TierAffirming || got.Reproduced {
+		t.Errorf("by the caller: %d %+v %s", o.code, got, o.err)
+	}
+}
+
 // Roots that a bundle brings are not believed because it brings them.
 func TestReplayBelievesNoIncludedRoots(t *testing.T) {
 	r := newSimulatedRun(t, "cpu-gpu")

@@ -83,6 +83,9 @@ func (p *replay) compare(now *verdict.Result) {
 	for _, scheme := range p.request.Remote {
 		r.note("%s was appraised by a service of the vendor; the replay appraises it here", scheme)
 	}
+	if p.exitTier(r.Tier) != r.Tier {
+		r.note("what the bundle brings makes the verdict better than it was, which counts for nothing: the exit status is that of the recorded verdict, %s", r.Was)
+	}
 	r.Differences = differences(then, now, ignored{time: !p.asOf.IsZero(), defaults: p.byText})
 	r.Reproduced = len(r.Differences) == 0
 }

@@ -132,7 +132,7 @@ func edges(w io.Writer, list []explain.Edge) {
 		fmt.Fprintf(w, "  %s%s → %s  %s: %s, strength %s%s\n",
 			clean(strings.Join(from, ", ")), more, clean(e.To), clean(e.Kind), clean(e.Status), clean(e.Strength), clean(origin))
 		line(w, "compared", e.Compared)
-		if e.Expected != "" && e.Expected == e.Observed {
+		if e.Expected != "" && e.Expected == e.Observed && e.Status == "bound" {
 			line(w, "both are", e.Expected)
 		} else {
 			line(w, "expected", e.Expected)
