@@ -179,7 +179,11 @@ func TestSampleVectors(t *testing.T) {
 			} `json:"comid_triples"`
 		} `json:"corim_tags"`
 	}
-	if _, err := os.Stat(filepath.Join(vectors.Dir(t), "spdm", "sample-comid-dmtf.json")); err != nil && len(recordedNames(t)) < recordedHere {
+	here := func(file string) bool {
+		_, err := os.Stat(filepath.Join(vectors.Dir(t), "spdm", file))
+		return err == nil
+	}
+	if !here("sample-comid-dmtf.json") && !(here("README.md") && len(recordedNames(t)) >= recordedHere) {
 		t.Skip("somebody's own recordings, without DMTF's sample")
 	}
 	if err := json.Unmarshal(vectors.Read(t, "spdm/sample-comid-dmtf.json"), &doc); err != nil {
