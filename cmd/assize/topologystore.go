@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/assize/assize/api"
+	"github.com/assize/assize/internal/durable"
 	"github.com/assize/assize/topologies"
 )
 
@@ -124,30 +125,8 @@ func (t *topologyFolder) Put(_ context.Context, name string, e topologies.Expr) 
 	} else if err != nil {
 		return false, err
 	}
-	return created, replaceFile(t.path(name), []byte(e.String()+"\n"))
-}
-
-// replaceFile puts a file in the place of another, whole, and has both the bytes and
-// the name on the disk when it returns.
-func replaceFile(path string, raw []byte) error {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
+	if err := durable.Replace(t.path(name), ".new-", []byte(e.String()+"\n")); err != nil {
+		return false, err
 	}
-	_, err = tmp.Write(raw)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return created, durable.SyncFolder(t.dir)
 }

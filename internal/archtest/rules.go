@@ -32,6 +32,7 @@ var importTable = []importRow{
 
 	{place: "internal/archtest"},
 	{place: "internal/cddl"},
+	{place: "internal/durable"},
 	{place: "internal/limits"},
 	{place: "internal/lru"},
 	{place: "internal/strictjson"},
@@ -45,7 +46,7 @@ var importTable = []importRow{
 	{place: "endorsements/coserv", may: []string{"corim", "corim/coserv", "internal/limits", "internal/lru"}},
 	{place: "endorsements/check", may: []string{"endorsements", "internal/strictjson", "internal/limits", "verifiers/nvidia/..."}, inTests: []string{"attester/..."}},
 	{place: "endorsements/...", may: []string{"internal/strictjson", "internal/limits"}, inTests: []string{"attester/..."}},
-	{place: "corim/...", may: []string{"trust", "internal/limits"}},
+	{place: "corim/...", may: []string{"trust", "internal/limits", "internal/durable"}},
 	{place: "explain", may: []string{"verdict", "evidence", "binding", "schemas", "internal/limits", "internal/strictjson"}, inTests: []string{"trust"}},
 	{place: "audit/...", may: []string{"audit", "verdict", "trust", "internal/limits"}},
 	{place: "policy/...", may: []string{"evidence/...", "verdict", "internal/limits"}, inTests: []string{"trust"}},

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/assize/assize/corim/store"
+	"github.com/assize/assize/internal/durable"
 	"github.com/assize/assize/internal/limits"
 )
 
@@ -116,37 +117,15 @@ func (b *Bucket) Put(_ context.Context, d store.Digest, raw []byte) error {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, raw) {
 		return b.sync() // whoever wrote it may not have come that far
 	}
-	if err := b.write(path, raw); err != nil {
+	if err := durable.Replace(path, unready, raw); err != nil {
 		return fmt.Errorf("corim/store/folder: %w", err)
 	}
 	return b.sync()
 }
 
-func (b *Bucket) write(path string, raw []byte) error {
-	tmp, err := os.CreateTemp(b.o.Dir, unready+"*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(raw)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
-}
-
 // sync brings the names to the disk, and has the folder looked at.
 func (b *Bucket) sync() error {
-	dir, err := os.Open(b.o.Dir)
-	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
-	}
-	if err != nil {
+	if err := durable.SyncFolder(b.o.Dir); err != nil {
 		return fmt.Errorf("corim/store/folder: %w", err)
 	}
 	select {
